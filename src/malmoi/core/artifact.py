@@ -1,0 +1,136 @@
+"""Artifacts: directories with a `manifest.json` that is written last and names every file with its SHA-256.
+
+A directory without a manifest was never finished; one whose files differ from it is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from malmoi.core.errors import MalmoiError
+
+MANIFEST = "manifest.json"
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form: what two artifacts compare to know that they belong together."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file so that a reader finds the old content or the new one, never a half (temporary, fsync, rename)."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of indented JSON."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def writing(directory: Path, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Make an artifact whole or not at all.
+
+    Yields `(temporary directory, fields)`. What the block writes there is synced, hashed and listed in the manifest together with
+    `fields`, and the directory is renamed to its place (an older artifact of that name is replaced). An exception leaves
+    the old state as it was.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        fields: dict[str, Any] = {}
+        yield temporary, fields
+        write_manifest(temporary, kind, fields)
+        old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+        if directory.exists():
+            os.replace(directory, old)
+        os.replace(temporary, directory)
+        sync_directory(directory.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_manifest(directory: Path, kind: str, fields: dict[str, Any]) -> None:
+    """List every file below `directory` (but hidden ones and manifests) with size and SHA-256; written last."""
+    files: dict[str, Any] = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and path.name != MANIFEST and not path.name.startswith("."):
+            sync_file(path)
+            files[path.relative_to(directory).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    write_json(directory / MANIFEST, {"kind": kind, "versions": versions(), **fields, "files": files})
+
+
+def read_manifest(directory: Path, kind: str, *, next: str = "make it again.") -> dict[str, Any]:
+    """The manifest of an artifact of `kind`; MalmoiError M006 if there is none or it is another kind's."""
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise MalmoiError("M006", path=directory, problem=f"it has no {MANIFEST}", next=next)
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise MalmoiError("M006", path=path, problem="it is not JSON", next=next) from None
+    if manifest.get("kind") != kind:
+        raise MalmoiError("M006", path=directory, problem=f"it holds {manifest.get('kind')!r}, not {kind!r}", next=next)
+    return manifest
+
+
+def verify(directory: Path, kind: str, *, next: str = "make it again.") -> dict[str, Any]:
+    """`read_manifest`, after every listed file was found with its size and SHA-256 (M021 missing, M020 changed)."""
+    manifest = read_manifest(directory, kind, next=next)
+    for name, facts in manifest["files"].items():
+        path = directory / name
+        if not path.is_file():
+            raise MalmoiError("M021", path=path, next=next)
+        if (found := sha256(path)) != facts["sha256"]:
+            raise MalmoiError("M020", path=path, found=found[:12], expected=facts["sha256"][:12], next=next)
+    return manifest
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename inside `path` survive a power cut (a no-op where directories cannot be opened)."""
+    try:
+        sync_file(path)
+    except (PermissionError, IsADirectoryError):
+        pass
+
+
+def versions() -> dict[str, str]:
+    """Versions of malmoi and of what decides its numbers."""
+    found = {}
+    for package in ("malmoi", "torch", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found

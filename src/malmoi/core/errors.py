@@ -1,0 +1,81 @@
+"""Errors for people: one catalogue of codes, each with a sentence and the next step.
+
+`raise MalmoiError("M010", path=path)` looks the sentence up here and fills it in, so a message is written once and can be
+searched for. `malmoi doctor` uses the same catalogue for its findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the catalogue: what happened, and what to do about it (both are `str.format` templates)."""
+
+    sentence: str
+    next: str
+
+
+CATALOGUE: dict[str, Entry] = {
+    # M00x: the command and its arguments
+    "M001": Entry("there is no recipe named {name!r}{nearest}.", "`malmoi recipes` lists them."),
+    "M002": Entry("{field} {problem}.", "`malmoi recipes {recipe}` shows every field and its value."),
+    "M003": Entry("device {device!r} is not there: {problem}.", "use --device auto, or --device cpu."),
+    "M004": Entry("{path} holds {what}, and would be overwritten.", "name another --out, or {instead}."),
+    "M005": Entry("{what} needs the package {package}.", "pip install 'malmoi[{extra}]'"),
+    "M006": Entry("{path} is incomplete: {problem}.", "{next}"),
+    "M007": Entry("{path} is not a run: it has no {missing}.", "give the directory that `malmoi pretrain --out` or `malmoi import --out` wrote."),
+    "M008": Entry("{path} is in use by process {pid} on {host} since {since}.", "wait for it, or stop it; a lock whose process is gone is taken over by itself."),
+    "M009": Entry("{argument} is {value!r}, but {problem}.", "{next}"),
+    # M01x: text in
+    "M010": Entry("{path} does not exist{nearest}.", "check the path; a glob needs quotes."),
+    "M011": Entry("{path} line {line}: byte {byte} is not valid UTF-8.", "re-encode the file as UTF-8 (for old Korean files: iconv -f CP949 -t UTF-8)."),
+    "M012": Entry(
+        "{rate:.1%} of the tokens ({types:.1%} of the types) would be <unk> with {size:,} output words; the limit is {limit:.0%}.",
+        "{sizes}; or split words with --set text.words=punctuation; or go on with --allow-unknown.",
+    ),
+    "M013": Entry("there is no text in {path}.", "give a file with at least two documents of words."),
+    "M014": Entry("{path} is not text: {problem}.", "give .txt, .jsonl or .parquet, plain or .gz, .xz, .zst."),
+    "M015": Entry("{path} ends in the middle: {problem}.", "it was probably not copied or written whole; make it again."),
+    "M016": Entry("{path} document {document} has no words.", "it is passed over; remove it to silence this."),
+    "M017": Entry("the corpus has {tokens:,} tokens in {documents:,} documents: too little for {needed}.", "{next}"),
+    "M018": Entry("{path} line {line} is longer than {limit:,} bytes.", "split it, or read it with --document file."),
+    "M019": Entry("{path} line {line}: {problem}.", "each line of a .jsonl file is an object with a string under {field!r}."),
+    # M02x: vocabulary and shards
+    "M020": Entry("{path} has changed since it was written: its SHA-256 is {found}, the manifest says {expected}.", "{next}"),
+    "M021": Entry("{path} is missing.", "{next}"),
+    "M022": Entry("{path} was made with another vocabulary (fingerprint {found}, not {expected}).", "make it again with this vocabulary, or use the vocabulary that made it."),
+    "M023": Entry("id {id} does not fit: {problem}.", "{next}"),
+    # M03x: model
+    "M030": Entry("input and output embeddings cannot be tied: {problem}.", "{next}"),
+    "M031": Entry("the model sees what it should predict: {where} depends on {what} (gradient {gradient:.1e}, must be 0).", "{next}"),
+    "M032": Entry("{what}: {problem}.", "{next}"),
+    # M04x: training
+    "M040": Entry("the loss became {value} at step {step}.", "lower training.learning_rate or training.clip_norm; the last good checkpoint is kept."),
+    "M041": Entry("{path} cannot go on as asked: {differences}.", "resume with the same arguments, or start a new run in another --out."),
+    "M042": Entry("{path} holds nothing to resume.", "start without --resume."),
+    "M043": Entry("no good checkpoint is left in {path}: {problem}.", "restore the run from a copy, or train again."),
+    # M05x: import and export
+    "M050": Entry("{path} is not an AllenNLP ELMo checkpoint: {problem}.", "{next}"),
+    "M051": Entry("this run cannot be written as {format}: {problem}.", "{next}"),
+}
+
+
+class MalmoiError(ValueError):
+    """A failure that the user can mend. `str()` gives code, sentence and next step on one line."""
+
+    def __init__(self, code: str, **fields: object) -> None:
+        entry = CATALOGUE[code]
+        self.code = code
+        self.message = entry.sentence.format(**fields)
+        self.next = entry.next.format(**fields)
+        super().__init__(f"{code}: {self.message} next: {self.next}")
+
+
+def nearest(name: str, among: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the closest of `among`, or nothing."""
+    close = get_close_matches(name, list(among), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
