@@ -1,0 +1,50 @@
+"""Whole documents in rows, for scoring: each starts in its own row, and only the end of a row is padded."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+import numpy as np
+
+from malmoi.core.batch import Batch
+from malmoi.shards.rows import Spelling, rows_at
+from malmoi.shards.store import Shards
+from malmoi.vocab import EncodedText
+
+
+def document_batches(
+    text: EncodedText | Shards, *, tokens: int, window: int, spelling: Spelling | None = None
+) -> Iterator[tuple[Iterator[Batch], np.ndarray]]:
+    """Groups of documents of similar length, the longest first: `(chunks, documents)`.
+
+    documents (R,) int64 are indices into the text; row r of every chunk (and row R + r, backward) belongs to documents[r].
+    Chunks of at most `window` positions follow one another: the state after one is the carry for the next. A chunk has at
+    most `tokens` positions in each direction, or one row. Where a document has ended, segments are 0 and targets -1.
+    `spelling` goes with Shards; an EncodedText spells its own ids.
+    """
+    shards = text if isinstance(text, Shards) else Shards.of(text.ids, text.ends)
+    spell = spelling if isinstance(text, Shards) else text.spelling
+    for documents in groups(shards.lengths + 1, tokens=tokens, window=window):
+        yield _chunks(shards, spell, documents, window), documents
+
+
+def groups(positions: np.ndarray, *, tokens: int, window: int) -> Iterator[np.ndarray]:
+    """Indices of `positions` (documents,) in groups: `rows x min(longest, window) <= tokens`, the shortest over 3/4 of the longest."""
+    order = np.argsort(-positions, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = int(positions[order[start]])
+        rows = max(1, tokens // min(longest, window))
+        near = start + int(np.searchsorted(-positions[order[start : start + rows]], -(3 * longest) // 4, side="right"))
+        stop = max(start + 1, near)
+        yield order[start:stop]
+        start = stop
+
+
+def _chunks(shards: Shards, spelling: Spelling | None, documents: np.ndarray, window: int) -> Iterator[Batch]:
+    length = shards.lengths[documents, None] + 1
+    longest = int(length.max())
+    for start in range(0, longest, window):
+        offset = np.arange(start, min(start + window, longest), dtype=np.int64)[None, :].repeat(len(documents), axis=0)
+        document = np.broadcast_to(documents[:, None], offset.shape)
+        yield rows_at(shards, spelling, document=document, offset=offset, segments=(offset < length).astype(np.int64))

@@ -1,0 +1,250 @@
+"""Shards: the ids of a corpus as flat files, the ends of its documents, and a manifest that vouches for every byte.
+
+    ids-00000.bin ids-00001.bin ...   little-endian uint16 or uint32, every file but the last of the same length
+    ends.bin                          little-endian int64, the cumulative number of tokens at the end of each document
+    manifest.json                     kind, dtype, counts, the vocabulary's fingerprint, size and SHA-256 of each file
+
+Marks are not stored: a document of n words takes n ids here and n + 1 positions when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from malmoi.core.artifact import MANIFEST, fingerprint, read_manifest, verify, versions, writing
+from malmoi.core.errors import MalmoiError
+from malmoi.vocab import Vocabulary
+
+KIND = "shards"
+ENDS = "ends.bin"
+SEALED = ("kind", "versions", "dtype", "tokens", "documents", "file_tokens", "content", "parents", "files")
+BLOCK = 1 << 20
+REMEDY = "the shards have to be made again from the corpus."
+
+
+class Shards:
+    """The ids of a corpus, flat, with the ends of its documents.
+
+    tokens, documents: counts (end marks not included).
+    ends (documents,) int64: cumulative number of tokens at the end of each document.
+    fingerprint: of the content (ids and ends), whatever the file sizes and the type at rest.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray], *, ends: np.ndarray, part_tokens: int, content: str | None = None) -> None:
+        self._parts = parts
+        self._part_tokens = part_tokens
+        self._content = content
+        self.ends = ends
+        self.documents = len(ends)
+        self.tokens = int(ends[-1]) if len(ends) else 0
+
+    @classmethod
+    def of(cls, ids: np.ndarray, ends: np.ndarray) -> Shards:
+        """Shards in memory: `ids` (tokens,) of an integer type, `ends` (documents,) cumulative."""
+        ends = np.asarray(ends, dtype=np.int64)
+        assert len(ids) == (ends[-1] if len(ends) else 0), f"{len(ids)} ids, but the documents end at {ends[-1:]}"
+        return cls([np.asarray(ids)], ends=ends, part_tokens=max(len(ids), 1))
+
+    @classmethod
+    def open(cls, directory: str | Path, vocabulary: Vocabulary) -> Shards:
+        """Shards at rest, memory-mapped, after every file was found whole.
+
+        Raises MalmoiError, naming the file: M006 no or a damaged manifest, M020 changed or swapped, M021 missing,
+        M022 made with another vocabulary, M023 an id outside the vocabulary.
+        """
+        directory = Path(directory)
+        manifest = _sealed_manifest(directory)
+        expected = manifest["parents"]["vocabulary"]
+        if expected != vocabulary.fingerprint:
+            raise MalmoiError("M022", path=directory, found=expected[:12], expected=vocabulary.fingerprint[:12])
+        verify(directory, KIND, next=REMEDY)
+        ends = _map(directory / ENDS, "<i8")
+        names = sorted(name for name in manifest["files"] if name != ENDS)
+        parts = [_map(directory / name, manifest["dtype"]) for name in names]
+        for name, part in zip(names, parts):
+            _refuse_unknown(part, len(vocabulary), directory / name)
+        _check_ends(ends, manifest, directory / ENDS)
+        return cls(parts or [np.empty(0, np.uint16)], ends=ends, part_tokens=manifest["file_tokens"], content=manifest["content"])
+
+    def ids(self, start: int, stop: int) -> np.ndarray:
+        """Ids of the tokens `start` to `stop` (exclusive), shape (stop - start,) int64, copied."""
+        return self.take(np.arange(start, stop))
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """Ids at the places `index` (any shape, int64), same shape, int64."""
+        if len(self._parts) == 1:
+            return self._parts[0][index].astype(np.int64)
+        which, inside = np.divmod(index, self._part_tokens)
+        taken = np.empty(index.shape, np.int64)
+        for part in np.unique(which):
+            here = which == part
+            taken[here] = self._parts[part][inside[here]]
+        return taken
+
+    def bounds(self, document: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where each of the documents (any shape, int64) starts, and its number of words: two arrays of that shape, int64."""
+        start = np.where(document > 0, self.ends[np.maximum(document, 1) - 1], 0)
+        return start, self.ends[document] - start
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Words of each document, (documents,) int64."""
+        return np.diff(self.ends, prepend=0)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of ids and ends as hex; equal for the same documents in memory and at rest, in any number of files."""
+        if self._content is None:
+            content = _Content()
+            for start in range(0, self.tokens, BLOCK):
+                content.ids(self.ids(start, min(start + BLOCK, self.tokens)))
+            content.ends(self.ends)
+            self._content = content.digest()
+        return self._content
+
+
+def write_shards(
+    directory: str | Path,
+    documents: Iterable[list[str] | np.ndarray],
+    vocabulary: Vocabulary,
+    *,
+    shard_tokens: int = 1 << 26,
+    parents: Mapping[str, str] | None = None,
+) -> Shards:
+    """Write documents (lists of words, or arrays of ids) as shards of at most `shard_tokens` ids, and open them.
+
+    Streams: the documents are read once, about a million tokens are in memory at a time. `parents` names further
+    fingerprints for the manifest. What stood in `directory` stays until all is written. Raises MalmoiError M023 for
+    an id that the vocabulary does not have, or a vocabulary whose ids do not fit 32 bits.
+    """
+    size = len(vocabulary)
+    if size > 1 << 32:
+        raise MalmoiError("M023", id=size - 1, problem="ids are stored in 32 bits", next="count fewer word types.")
+    dtype = "<u2" if size <= 1 << 16 else "<u4"
+    with writing(Path(directory), KIND) as (temporary, fields):
+        ids, ends, content = _Files(temporary, shard_tokens * int(dtype[-1])), _Files(temporary, 0, name=ENDS), _Content()
+        tokens = count = 0
+        for block_ids, lengths in _blocks(documents, vocabulary):
+            _refuse_outside(block_ids, size, count)
+            ids.write(block_ids.astype(dtype).tobytes())
+            block_ends = tokens + np.cumsum(lengths, dtype=np.int64)
+            ends.write(block_ends.astype("<i8").tobytes())
+            content.ids(block_ids)
+            content.ends(block_ends)
+            tokens, count = tokens + len(block_ids), count + len(lengths)
+        fields.update(dtype=dtype, tokens=tokens, documents=count, file_tokens=shard_tokens, content=content.digest())
+        fields["parents"] = {"vocabulary": vocabulary.fingerprint, **(parents or {})}
+        sealed = {"kind": KIND, "versions": versions(), **fields, "files": {**ids.close(), **ends.close()}}
+        fields["seal"] = fingerprint(sealed)
+    return Shards.open(directory, vocabulary)
+
+
+def _blocks(documents: Iterable[list[str] | np.ndarray], vocabulary: Vocabulary) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Documents in groups of at least BLOCK tokens (the last: what is left): flat ids int64, and the length of each document."""
+    parts: list[np.ndarray] = []
+    lengths: list[int] = []
+    held = 0
+    for document in documents:
+        ids = document if isinstance(document, np.ndarray) else vocabulary.encode(document)
+        assert ids.ndim == 1 and (np.issubdtype(ids.dtype, np.integer) or not len(ids)), f"a document of {ids.dtype} ids, shape {ids.shape}"
+        parts.append(ids.astype(np.int64))
+        lengths.append(len(ids))
+        held += len(ids) + 1
+        if held >= BLOCK:
+            yield np.concatenate(parts), lengths
+            parts, lengths, held = [], [], 0
+    if parts:
+        yield np.concatenate(parts), lengths
+
+
+class _Content:
+    """Running digest of ids and of ends: what the shards say, apart from how they are cut into files."""
+
+    def __init__(self) -> None:
+        self._ids, self._ends = hashlib.sha256(), hashlib.sha256()
+
+    def ids(self, ids: np.ndarray) -> None:
+        self._ids.update(ids.astype("<i8").tobytes())
+
+    def ends(self, ends: np.ndarray) -> None:
+        self._ends.update(ends.astype("<i8").tobytes())
+
+    def digest(self) -> str:
+        return fingerprint([self._ids.hexdigest(), self._ends.hexdigest()])
+
+
+class _Files:
+    """Bytes in order into files of at most `limit` bytes (0: one file called `name`), hashed while they are written."""
+
+    def __init__(self, directory: Path, limit: int, *, name: str = "ids-{:05d}.bin") -> None:
+        self._directory, self._limit, self._name = directory, limit, name
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._file: BinaryIO | None = None
+        self._hash = hashlib.sha256()
+        self._left = 0
+        if not limit:
+            self._next()
+
+    def write(self, data: bytes) -> None:
+        while data:
+            if self._limit and not self._left:
+                self._next()
+            assert self._file is not None
+            piece, data = (data[: self._left], data[self._left :]) if self._limit else (data, b"")
+            self._file.write(piece)
+            self._hash.update(piece)
+            self._left -= len(piece)
+
+    def close(self) -> dict[str, dict[str, Any]]:
+        """Name -> size and SHA-256 of all that was written."""
+        if self._file is not None:
+            path = Path(self._file.name)
+            self._facts[path.name] = {"bytes": self._file.tell(), "sha256": self._hash.hexdigest()}
+            self._file.close()
+            self._file = None
+        return self._facts
+
+    def _next(self) -> None:
+        self.close()
+        self._file = open(self._directory / self._name.format(len(self._facts)), "wb")
+        self._hash = hashlib.sha256()
+        self._left = self._limit
+
+
+def _sealed_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest, after its own seal was checked: a damaged digit in it is found as surely as one in the data."""
+    manifest = read_manifest(directory, KIND, next=REMEDY)
+    if manifest.get("seal") != fingerprint({key: manifest.get(key) for key in SEALED}):
+        raise MalmoiError("M006", path=directory / MANIFEST, problem="it has changed since it was written", next=REMEDY)
+    return manifest
+
+
+def _map(path: Path, dtype: str) -> np.ndarray:
+    """A file as a read-only array (an empty file cannot be mapped)."""
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r")) if path.stat().st_size else np.empty(0, dtype)
+
+
+def _refuse_outside(ids: np.ndarray, size: int, document: int) -> None:
+    if len(ids) and (ids.min() < 0 or ids.max() >= size):
+        problem = f"the vocabulary has ids 0 to {size - 1} (near document {document})"
+        raise MalmoiError("M023", id=int(ids.min() if ids.min() < 0 else ids.max()), problem=problem, next="encode the corpus with this vocabulary.")
+
+
+def _refuse_unknown(part: np.ndarray, size: int, path: Path) -> None:
+    largest = max((int(part[start : start + BLOCK].max()) for start in range(0, len(part), BLOCK)), default=0)
+    if largest >= size:
+        raise MalmoiError("M023", id=largest, problem=f"{path} was written for a vocabulary of more than {size} ids", next=REMEDY)
+
+
+def _check_ends(ends: np.ndarray, manifest: dict[str, Any], path: Path) -> None:
+    """The ends rise, and they and the files hold as many documents and tokens as the manifest says."""
+    tokens = int(ends[-1]) if len(ends) else 0
+    stored = sum(facts["bytes"] for name, facts in manifest["files"].items() if name != ENDS) // int(manifest["dtype"][-1])
+    if (len(ends), tokens, stored) != (manifest["documents"], manifest["tokens"], tokens) or (np.diff(ends, prepend=0) < 0).any():
+        problem = f"{len(ends)} ends up to {tokens} for {manifest['documents']} documents of {stored} tokens"
+        raise MalmoiError("M006", path=path, problem=problem, next=REMEDY)
