@@ -1,0 +1,96 @@
+"""The bidirectional language model: two causal models, one over each stream and one over the same stream reversed.
+
+R rows (the first half forward, the second backward), T positions, D width, N predictions.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from malmoi.core.batch import Batch
+from malmoi.nn.heads import VocabularyHead
+from malmoi.nn.model import Model
+from malmoi.nn.trace import State, Trace
+from malmoi.objectives.base import Loss, Score
+
+UNKNOWN = 2
+"""Id of <unk>: where targets past the output vocabulary go."""
+
+
+class BiLM(nn.Module):
+    """Maximizes the log-likelihood of every word from its left context and, separately, from its right (ELMo section 3.1).
+
+    The two models share front-end and head (the same modules, so there is one set of weights) and have backbones of their own;
+    nothing computed for one direction reaches the other. The loss is the mean of the two directions' means.
+
+    Inputs: Batch with `targets["next"]` and the rows in two halves.
+    """
+
+    visibility = "a prediction at position t depends on the inputs at positions <= t of its own row"
+
+    def __init__(self, forward_model: Model, backward_model: Model) -> None:
+        super().__init__()
+        assert forward_model.frontend is backward_model.frontend, "the directions share one front-end"
+        assert forward_model.heads["words"] is backward_model.heads["words"], "the directions share one head"
+        self.forward_model = forward_model
+        self.backward_model = backward_model
+
+    @property
+    def head(self) -> VocabularyHead:
+        head = self.forward_model.heads["words"]
+        assert isinstance(head, VocabularyHead)
+        return head
+
+    @property
+    def output_size(self) -> int:
+        """K: how many words the head knows."""
+        return self.head.size
+
+    def directions(self) -> Iterator[tuple[str, Model]]:
+        """("forward", model), ("backward", model)."""
+        yield "forward", self.forward_model
+        yield "backward", self.backward_model
+
+    def initial_carry(self, rows: int) -> dict[str, State]:
+        """Zero states for `rows` rows a direction."""
+        return {name: model.backbone.initial_state(rows) for name, model in self.directions()}
+
+    def traces(self, batch: Batch, carry: dict[str, State] | None = None) -> dict[str, Trace]:
+        """Every layer of both directions, each (R/2, T, D); the backward rows stay in their own (reversed) order."""
+        return self.traces_of(self.forward_model.frontend(batch), carry)
+
+    def traces_of(self, x_RTD: Tensor, carry: dict[str, State] | None = None) -> dict[str, Trace]:
+        """`traces` from front-end vectors on."""
+        halves = x_RTD.chunk(2)
+        return {name: model.trace(half, carry[name] if carry else None) for (name, model), half in zip(self.directions(), halves)}
+
+    def loss(self, batch: Batch, carry: dict[str, State] | None = None) -> Loss:
+        """The training loss of a batch; the carry that comes back is detached (truncated back-propagation)."""
+        traces = self.traces(batch, carry)
+        x_RTD = torch.cat([traces[name].last for name, _ in self.directions()])
+        predicted_RT = batch.targets["next"] >= 0
+        target_N = self._output_ids(batch.targets["next"][predicted_RT])
+        total, nll_N = self.head.loss(self.forward_model.dropout(x_RTD)[predicted_RT], target_N)
+        forward = int(predicted_RT[: len(predicted_RT) // 2].sum())
+        parts = {"forward": nll_N[:forward].mean(), "backward": nll_N[forward:].mean()}
+        return Loss(total=total / max(len(target_N), 1), parts=parts, count=len(target_N) // 2, carry=_carry(traces))
+
+    @torch.no_grad()
+    def score(self, batch: Batch, carry: dict[str, State] | None = None) -> Score:
+        """Exact likelihoods, with the full softmax whatever the training used. Call it in evaluation mode."""
+        traces = self.traces(batch, carry)
+        x_RTD = torch.cat([traces[name].last for name, _ in self.directions()])
+        predicted_RT = batch.targets["next"] >= 0
+        nll_RT = torch.zeros(predicted_RT.shape, device=x_RTD.device)
+        nll_RT[predicted_RT] = self.head.nll(x_RTD[predicted_RT], self._output_ids(batch.targets["next"][predicted_RT]))
+        return Score(nll=nll_RT, carry=_carry(traces))
+
+    def _output_ids(self, ids: Tensor) -> Tensor:
+        return ids.masked_fill(ids >= self.output_size, UNKNOWN)
+
+
+def _carry(traces: dict[str, Trace]) -> dict[str, State]:
+    return {name: tuple(tuple(tensor.detach() for tensor in block) for block in trace.state) for name, trace in traces.items()}
