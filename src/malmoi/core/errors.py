@@ -39,16 +39,17 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "M013": Entry("there is no text in {path}.", "give a file with at least two documents of words."),
     "M014": Entry("{path} is not text: {problem}.", "give .txt, .jsonl or .parquet, plain or .gz, .xz, .zst."),
-    "M015": Entry("{path} ends in the middle: {problem}.", "it was probably not copied or written whole; make it again."),
+    "M015": Entry("{path} is cut off or damaged: {problem}.", "it was probably not copied or written whole; make it again."),
     "M016": Entry("{path} document {document} has no words.", "it is passed over; remove it to silence this."),
     "M017": Entry("the corpus has {tokens:,} tokens in {documents:,} documents: too little for {needed}.", "{next}"),
-    "M018": Entry("{path} line {line} is longer than {limit:,} bytes.", "split it, or read it with --document file."),
+    "M018": Entry("{path} line {line}: a {what} of more than {limit:,} bytes begins here.", "{next}"),
     "M019": Entry("{path} line {line}: {problem}.", "each line of a .jsonl file is an object with a string under {field!r}."),
     # M02x: vocabulary and shards
     "M020": Entry("{path} has changed since it was written: its SHA-256 is {found}, the manifest says {expected}.", "{next}"),
     "M021": Entry("{path} is missing.", "{next}"),
     "M022": Entry("{path} was made with another vocabulary (fingerprint {found}, not {expected}).", "make it again with this vocabulary, or use the vocabulary that made it."),
     "M023": Entry("id {id} does not fit: {problem}.", "{next}"),
+    "M024": Entry("{path} has no column of text {field!r}{nearest}.", "name the right one with --set text.field=NAME; there are: {columns}."),
     # M03x: model
     "M030": Entry("input and output embeddings cannot be tied: {problem}.", "{next}"),
     "M031": Entry("the model sees what it should predict: {where} depends on {what} (gradient {gradient:.1e}, must be 0).", "{next}"),
@@ -61,6 +62,10 @@ CATALOGUE: dict[str, Entry] = {
     # M05x: import and export
     "M050": Entry("{path} is not an AllenNLP ELMo checkpoint: {problem}.", "{next}"),
     "M051": Entry("this run cannot be written as {format}: {problem}.", "{next}"),
+    # M09x: the command line itself
+    "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),
+    "M098": Entry("{problem}.", "`{command} --help` shows how it is used."),
+    "M099": Entry("unexpected {kind}: {problem}.", "this is a fault of malmoi: run the same again with --debug and report what it shows."),
 }
 
 
