@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -190,7 +191,7 @@ def test_the_rows_of_the_original_program_have_the_same_structure(shared) -> Non
 
 def _documents(inputs: np.ndarray, targets: np.ndarray, *, opening: int) -> list[list[tuple[int, int]]]:
     """A row cut before every opening mark, as (input, target) pairs."""
-    pairs = list(zip(inputs.tolist(), targets.tolist()))
+    pairs = list(zip(inputs.tolist(), targets.tolist(), strict=True))
     starts = [t for t, (read, _) in enumerate(pairs) if read == opening] + [len(pairs)]
     assert starts[0] == 0
-    return [pairs[a:b] for a, b in zip(starts, starts[1:])]
+    return [pairs[a:b] for a, b in pairwise(starts)]

@@ -8,7 +8,8 @@ A document w of n words takes the positions o = 0..n:
 
 from __future__ import annotations
 
-from typing import Callable, TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -36,15 +37,7 @@ def rows_at(shards: Shards, spelling: Spelling | None, *, document: np.ndarray, 
     first, last = start + offset, start + length - 1 - offset
     targets[:, inside] = shards.take(np.stack([first[inside], last[inside]]))
     ids[:, started] = shards.take(np.stack([first[started] - 1, last[started] + 1]))
-    positions = np.where(valid, offset, 0)
-    return _batch(_both(ids), _both(targets), segments=np.concatenate([segments] * 2), positions=np.concatenate([positions] * 2), spelling=spelling)
-
-
-def _both(directions: np.ndarray) -> np.ndarray:
-    return directions.reshape(-1, directions.shape[-1])
-
-
-def _batch(ids: np.ndarray, targets: np.ndarray, *, segments: np.ndarray, positions: np.ndarray, spelling: Spelling | None) -> Batch:
+    ids, targets = ids.reshape(-1, offset.shape[1]), targets.reshape(-1, offset.shape[1])
     words = characters = None
     if spelling is not None:
         distinct, inverse = np.unique(ids, return_inverse=True)
@@ -52,8 +45,8 @@ def _batch(ids: np.ndarray, targets: np.ndarray, *, segments: np.ndarray, positi
         characters = torch.from_numpy(spelling(distinct).astype(np.int64))
     return Batch(
         ids=torch.from_numpy(ids),
-        segments=torch.from_numpy(segments),
-        positions=torch.from_numpy(positions),
+        segments=torch.from_numpy(np.concatenate([segments] * 2)),
+        positions=torch.from_numpy(np.concatenate([np.where(valid, offset, 0)] * 2)),
         targets={"next": torch.from_numpy(targets)},
         words=words,
         characters=characters,

@@ -10,9 +10,10 @@ Marks are not stored: a document of n words takes n ids here and n + 1 positions
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class Shards:
         ends = _map(directory / ENDS, "<i8")
         names = sorted(name for name in manifest["files"] if name != ENDS)
         parts = [_map(directory / name, manifest["dtype"]) for name in names]
-        for name, part in zip(names, parts):
+        for name, part in zip(names, parts, strict=True):
             _refuse_unknown(part, len(vocabulary), directory / name)
         _check_ends(ends, manifest, directory / ENDS)
         return cls(parts or [np.empty(0, np.uint16)], ends=ends, part_tokens=manifest["file_tokens"], content=manifest["content"])
@@ -230,9 +231,10 @@ def _map(path: Path, dtype: str) -> np.ndarray:
 
 
 def _refuse_outside(ids: np.ndarray, size: int, document: int) -> None:
-    if len(ids) and (ids.min() < 0 or ids.max() >= size):
-        problem = f"the vocabulary has ids 0 to {size - 1} (near document {document})"
-        raise MalmoiError("M023", id=int(ids.min() if ids.min() < 0 else ids.max()), problem=problem, next="encode the corpus with this vocabulary.")
+    for worst in (ids.min(initial=0), ids.max(initial=0)):
+        if not 0 <= worst < size:
+            problem = f"the vocabulary has ids 0 to {size - 1} (in or after document {document})"
+            raise MalmoiError("M023", id=worst, problem=problem, next="encode the corpus with this vocabulary.")
 
 
 def _refuse_unknown(part: np.ndarray, size: int, path: Path) -> None:

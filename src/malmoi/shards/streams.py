@@ -47,8 +47,8 @@ class Streams:
         self.shards = shards
         self.positions = shards.tokens + shards.documents
         if self.positions < streams:
-            needed = f"{streams} parallel streams"
-            raise MalmoiError("M017", tokens=shards.tokens, documents=shards.documents, needed=needed, next="give more text, or lower stream.streams.")
+            counts = {"tokens": shards.tokens, "documents": shards.documents}
+            raise MalmoiError("M017", **counts, needed=f"{streams} parallel streams", next="give more text, or lower stream.streams.")
         self.tokens_per_step = streams * window
         self.fingerprint = fingerprint({"shards": shards.fingerprint, "streams": streams, "window": window, "seed": seed})
         self._spelling, self._window, self._seed = spelling, window, seed

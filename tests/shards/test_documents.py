@@ -1,0 +1,83 @@
+"""Whole documents in rows: every one once, from its start to its end, in chunks that go on."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from malmoi.core.batch import Batch
+from malmoi.core.recipe import CharacterSpec
+from malmoi.shards import Shards, document_batches
+from malmoi.shards.documents import groups
+from malmoi.vocab import BOS, EOS, Vocabulary, encode_documents
+
+DOCUMENTS = st.lists(st.lists(st.integers(3, 40), max_size=15), max_size=12)
+
+
+def shards_of(documents: list[list[int]]) -> Shards:
+    flat = np.array([word for document in documents for word in document], dtype=np.int64)
+    return Shards.of(flat, np.cumsum([len(document) for document in documents], dtype=np.int64))
+
+
+@settings(deadline=None, max_examples=150)
+@given(DOCUMENTS, st.integers(1, 60), st.integers(1, 18))
+def test_every_document_once_and_whole(documents: list[list[int]], tokens: int, window: int) -> None:
+    seen: Counter[int] = Counter()
+    for chunks, indices in document_batches(shards_of(documents), tokens=tokens, window=window):
+        batches = list(chunks)
+        rows = len(indices)
+        seen.update(indices.tolist())
+        for batch in batches:
+            assert batch.words is None and batch.ids.shape[0] == 2 * rows
+            assert 1 <= batch.ids.shape[1] <= window and (rows * batch.ids.shape[1] <= tokens or rows == 1)
+        ids, targets, positions, segments = _joined(batches)
+        assert ids.shape[1] == max(len(documents[index]) + 1 for index in indices)
+        for row, index in enumerate(indices):
+            for half, marks in ((0, (BOS, EOS)), (1, (EOS, BOS))):
+                words = documents[index] if half == 0 else documents[index][::-1]
+                size, place = len(words) + 1, half * rows + row
+                assert ids[place, :size].tolist() == [marks[0], *words]
+                assert targets[place].tolist() == [*words, marks[1]] + [-1] * (ids.shape[1] - size)
+                assert positions[place, :size].tolist() == list(range(size))
+                assert segments[place].tolist() == [1] * size + [0] * (ids.shape[1] - size)
+    assert seen == Counter(range(len(documents)))
+
+
+def _joined(batches: list[Batch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    return (
+        torch.cat([batch.ids for batch in batches], dim=1),
+        torch.cat([batch.targets["next"] for batch in batches], dim=1),
+        torch.cat([batch.positions for batch in batches], dim=1),
+        torch.cat([batch.segments for batch in batches], dim=1),
+    )
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=80), st.integers(1, 2000), st.integers(1, 400))
+def test_little_is_padded(positions: list[int], tokens: int, window: int) -> None:
+    for members in groups(np.array(positions), tokens=tokens, window=window):
+        sizes = [positions[index] for index in members]
+        assert sizes[0] == max(sizes) and 4 * min(sizes) >= 3 * max(sizes)
+
+
+def test_groups_are_filled() -> None:
+    """A budget of 100 positions holds ten documents of ten."""
+    assert [len(group) for group in groups(np.full(35, 10), tokens=100, window=64)] == [10, 10, 10, 5]
+    assert [group.tolist() for group in groups(np.array([1, 500, 3]), tokens=100, window=64)] == [[1], [2], [0]]
+
+
+def test_an_encoded_text_spells_words_that_the_vocabulary_lacks() -> None:
+    vocabulary = Vocabulary.build({"a": 2, "b": 1}, CharacterSpec(length=8))
+    text = encode_documents([["a", "zebra"], [], ["b"]], vocabulary)
+    for chunks, indices in document_batches(text, tokens=100, window=64):
+        for batch in chunks:
+            assert batch.words is not None and batch.characters is not None
+            assert len(batch.ids.unique()) == len(batch.characters)
+            if 0 in indices:
+                row = indices.tolist().index(0)
+                spelt = batch.characters[batch.words[row]].numpy()
+                assert (spelt == vocabulary.characters.spell(["<S>", "a", "zebra"])).all()
