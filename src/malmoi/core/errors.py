@@ -62,6 +62,7 @@ CATALOGUE: dict[str, Entry] = {
     # M05x: import and export
     "M050": Entry("{path} is not an AllenNLP ELMo checkpoint: {problem}.", "{next}"),
     "M051": Entry("this run cannot be written as {format}: {problem}.", "{next}"),
+    "M052": Entry("{path} predicts no words: it was imported from a format without a softmax.", "it gives vectors: use embed, neighbours or export."),
     # M09x: the command line itself
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),
     "M098": Entry("{problem}.", "`{command} --help` shows how it is used."),

@@ -1,0 +1,22 @@
+"""Text <-> ids: all types of a corpus by falling count, and how each is spelt. One artifact for training and for use."""
+
+from malmoi.vocab.characters import Characters
+from malmoi.vocab.encoded import EncodedText, encode_documents
+from malmoi.vocab.marks import BOS, EOS, MARKS, UNK
+from malmoi.vocab.report import VocabularyReport, refuse_unknown, report
+from malmoi.vocab.vocabulary import Vocabulary, count_words
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "MARKS",
+    "UNK",
+    "Characters",
+    "EncodedText",
+    "Vocabulary",
+    "VocabularyReport",
+    "count_words",
+    "encode_documents",
+    "refuse_unknown",
+    "report",
+]
