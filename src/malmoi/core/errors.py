@@ -76,7 +76,7 @@ class MalmoiError(ValueError):
     def __init__(self, code: str, **fields: object) -> None:
         entry = CATALOGUE[code]
         self.code = code
-        self.message = entry.sentence.format(**fields)
+        self.message = entry.sentence.format(**fields).replace("?.", "?")
         self.next = entry.next.format(**fields)
         super().__init__(f"{code}: {self.message} next: {self.next}")
 

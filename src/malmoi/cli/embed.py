@@ -1,0 +1,41 @@
+"""`malmoi embed`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from malmoi.cli.base import Debug, Device, Json, Run, answer, answering, layer_of
+
+EXAMPLE = "malmoi embed runs/small --input lines.txt --output vectors.npz"
+
+
+def embed(
+    run: Run,
+    input: Annotated[str, typer.Option("--input", metavar="FILE", help="One text a line.", show_default=False)],
+    output: Annotated[
+        str, typer.Option("--output", metavar="FILE", help=".npz (one array a line) or .parquet (line, token, vector).", show_default=False)
+    ],
+    layer: Annotated[str, typer.Option("--layer", metavar="mix|top|mean|all|N", help="Which layer; 0 is the word vector.")] = "mix",
+    pool: Annotated[Literal["none", "mean", "first"], typer.Option("--pool", help="One vector a token, or one a line.")] = "none",
+    state: Annotated[
+        Literal["reset", "warm", "compat"],
+        typer.Option("--state", help="compat: each row goes on from the row of the batch before, as the original."),
+    ] = "reset",
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Lines at once; only compat depends on it.")] = None,
+    device: Device = "auto",
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the vectors of every line of a file.
+
+    The order is that of the file. With --state reset or warm a line's vectors do not depend on the other lines, on their order or
+    on the batch size.
+    """
+    from malmoi import api
+
+    chosen = {} if batch_size is None else {"batch_size": batch_size}
+    with answering(json):
+        result = api.embed(run, input=input, output=output, layer=layer_of(layer), pool=pool, state=state, device=device, **chosen)
+    answer(result, json)

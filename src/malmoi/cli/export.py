@@ -1,0 +1,26 @@
+"""`malmoi export`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from malmoi.cli.base import Debug, Json, Run, answer, answering
+
+EXAMPLE = "malmoi export runs/small allennlp --out exports/small"
+
+
+def export(
+    run: Run,
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="allennlp", show_default=False)],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Where the files are written.", show_default=False)],
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a run in the format of another library."""
+    from malmoi import api
+
+    with answering(json):
+        result = api.export(run, format=format, out=out)
+    answer(result, json)

@@ -1,0 +1,26 @@
+"""`malmoi import`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from malmoi.cli.base import Debug, Json, answer, answering
+
+EXAMPLE = "malmoi import allennlp options.json weights.hdf5 --out runs/imported"
+
+
+def import_(
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="allennlp", show_default=False)],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="For allennlp: options.json weights.hdf5", show_default=False)],
+    out: Annotated[str, typer.Option("--out", metavar="RUN", help="The directory of the run to write.", show_default=False)],
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make a run of a checkpoint that another program trained."""
+    from malmoi import api
+
+    with answering(json):
+        result = api.import_(format, paths=paths, out=out)
+    answer(result, json)

@@ -1,0 +1,41 @@
+"""`malmoi neighbours`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from malmoi.cli.base import Debug, Json, Run, answer, answering, layer_of
+
+EXAMPLE = "malmoi neighbours runs/small 'she sat on the *bank* of the river' 'the *bank* raised its rates' --among lines.txt"
+
+
+def neighbours(
+    run: Run,
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT", help="Each with one *marked* word.", show_default=False)],
+    among: Annotated[
+        str, typer.Option("--among", metavar="FILE", help="Where to look for neighbours: one text a line.", show_default=False)
+    ],
+    count: Annotated[int, typer.Option("--count", min=1, help="Neighbours of each text.")] = 5,
+    layer: Annotated[str, typer.Option("--layer", metavar="mix|top|mean|N", help="Which layer: 0 is the word vector.")] = "top",
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Find the words that are nearest to a marked word, in context.
+
+    The vector of the *marked* word in each text is compared with that of every word of a file.
+    """
+    from malmoi import api
+
+    with answering(json):
+        result = api.neighbours(run, texts=texts, among=among, count=count, layer=layer_of(layer))
+    answer(result, json, show_neighbours)
+
+
+def show_neighbours(result: Any, out: TextIO) -> None:
+    """Each query, and below it `score  text with the *neighbour* marked`."""
+    for query in result["queries"]:
+        out.write(f"{query['text']}\n")
+        for found in query["neighbours"]:
+            out.write(f"  {found['score']:6.3f}  {found['text']}\n")
