@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from malmoi.core.batch import Batch
 from malmoi.core.recipe import CharacterSpec
-from malmoi.shards import Shards, document_batches
+from malmoi.shards import Shards, document_batches, stream_batches
 from malmoi.shards.documents import groups
 from malmoi.vocab import BOS, EOS, Vocabulary, encode_documents
 
@@ -54,6 +54,20 @@ def _joined(batches: list[Batch]) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
         torch.cat([batch.positions for batch in batches], dim=1),
         torch.cat([batch.segments for batch in batches], dim=1),
     )
+
+
+@settings(deadline=None, max_examples=100)
+@given(DOCUMENTS, st.integers(1, 30))
+def test_one_stream_reads_all_documents_in_order(documents: list[list[int]], window: int) -> None:
+    batches = list(stream_batches(shards_of(documents), window=window))
+    assert all(batch.ids.shape == (2, window) for batch in batches[:-1])
+    forward = [(read, predicted) for words in documents for read, predicted in zip([BOS, *words], [*words, EOS], strict=True)]
+    backward = [(read, predicted) for words in documents for read, predicted in zip([EOS, *words[::-1]], [*words[::-1], BOS], strict=True)]
+    for row, expected in enumerate((forward, backward)):
+        found = [pair for batch in batches for pair in zip(batch.ids[row].tolist(), batch.targets["next"][row].tolist(), strict=True)]
+        assert found == expected
+    assert [o for batch in batches for o in batch.positions[0].tolist()] == [o for words in documents for o in range(len(words) + 1)]
+    assert all(batch.segments[0].diff().tolist() == (batch.positions[0, 1:] == 0).long().tolist() for batch in batches)
 
 
 @settings(deadline=None, max_examples=100)

@@ -1,7 +1,7 @@
-"""Ids at rest, their order, and the rows that a model reads: `write_shards`, `Shards`, `Streams`, `document_batches`."""
+"""Ids at rest, their order, and the rows that a model reads: `write_shards`, `Shards`, `Streams`, `document_batches`, `stream_batches`."""
 
-from malmoi.shards.documents import document_batches
+from malmoi.shards.documents import document_batches, stream_batches
 from malmoi.shards.store import Shards, write_shards
 from malmoi.shards.streams import Streams
 
-__all__ = ["Shards", "Streams", "document_batches", "write_shards"]
+__all__ = ["Shards", "Streams", "document_batches", "stream_batches", "write_shards"]

@@ -1,4 +1,4 @@
-"""Whole documents in rows, for scoring: each starts in its own row, and only the end of a row is padded."""
+"""Texts in rows, for scoring: a row for each document, only its end padded; or all documents one after the other in one row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from malmoi.core.batch import Batch
-from malmoi.shards.rows import Spelling, rows_at
+from malmoi.shards.rows import Spelling, rows_at, segments_of
 from malmoi.shards.store import Shards
 from malmoi.vocab import EncodedText
 
@@ -22,10 +22,21 @@ def document_batches(
     most `tokens` positions in each direction, or one row. Where a document has ended, segments are 0 and targets -1.
     `spelling` goes with Shards; an EncodedText spells its own ids.
     """
-    shards = text if isinstance(text, Shards) else Shards.of(text.ids, text.ends)
-    spell = spelling if isinstance(text, Shards) else text.spelling
+    shards, spell = _readable(text, spelling)
     for documents in groups(shards.lengths + 1, tokens=tokens, window=window):
         yield _chunks(shards, spell, documents, window), documents
+
+
+def stream_batches(text: EncodedText | Shards, *, window: int, spelling: Spelling | None = None) -> Iterator[Batch]:
+    """All documents in their order as one row in each direction, `window` positions a batch; the state goes on throughout."""
+    shards, spell = _readable(text, spelling)
+    begins = shards.ends - shards.lengths + np.arange(shards.documents)
+    positions = shards.tokens + shards.documents
+    for start in range(0, positions, window):
+        place = np.arange(start, min(start + window, positions), dtype=np.int64)[None, :]
+        document = np.searchsorted(begins, place, side="right") - 1
+        offset = place - begins[document]
+        yield rows_at(shards, spell, document=document, offset=offset, segments=segments_of(offset))
 
 
 def groups(positions: np.ndarray, *, tokens: int, window: int) -> Iterator[np.ndarray]:
@@ -48,3 +59,7 @@ def _chunks(shards: Shards, spelling: Spelling | None, documents: np.ndarray, wi
         offset = np.arange(start, min(start + window, longest), dtype=np.int64)[None, :].repeat(len(documents), axis=0)
         document = np.broadcast_to(documents[:, None], offset.shape)
         yield rows_at(shards, spelling, document=document, offset=offset, segments=(offset < length).astype(np.int64))
+
+
+def _readable(text: EncodedText | Shards, spelling: Spelling | None) -> tuple[Shards, Spelling | None]:
+    return (text, spelling) if isinstance(text, Shards) else (Shards.of(text.ids, text.ends), text.spelling)

@@ -22,6 +22,11 @@ Spelling: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Ids (n,) -> characters (n, C)."""
 
 
+def segments_of(offset: np.ndarray) -> np.ndarray:
+    """Which document of its row a position belongs to, from 1: (R, T) of the positions inside the documents, which stand without gaps."""
+    return np.cumsum(offset == 0, axis=1) + (offset[:, :1] > 0)
+
+
 def rows_at(shards: Shards, spelling: Spelling | None, *, document: np.ndarray, offset: np.ndarray, segments: np.ndarray) -> Batch:
     """The batch that reads position `offset` of `document`: (R, T) int64 each, -> rows (2R, T), forward then backward.
 

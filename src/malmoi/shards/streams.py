@@ -16,7 +16,7 @@ from malmoi.core.artifact import fingerprint
 from malmoi.core.batch import Batch
 from malmoi.core.errors import MalmoiError
 from malmoi.core.seeds import permutation
-from malmoi.shards.rows import Spelling, rows_at
+from malmoi.shards.rows import Spelling, rows_at, segments_of
 from malmoi.shards.store import Shards
 
 CACHED_DOCUMENTS = 1 << 20
@@ -70,9 +70,7 @@ class Streams:
             here = epoch == number
             if here.any():
                 document[here], offset[here] = self._find(number, place[here])
-        begun = np.cumsum(offset == 0, axis=1)
-        segments = begun + (offset[:, :1] > 0)
-        return rows_at(self.shards, self._spelling, document=document, offset=offset, segments=segments)
+        return rows_at(self.shards, self._spelling, document=document, offset=offset, segments=segments_of(offset))
 
     def _find(self, epoch: int, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Document and position inside it of each place (n,) of an epoch's order."""
