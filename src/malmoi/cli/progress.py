@@ -52,9 +52,10 @@ class Lines:
         """See core.progress."""
         self._done = done
         self._facts = dict(facts) if facts else self._facts
-        if self._now() - self._told >= EVERY:
-            self._told = self._now()
-            self.note(self._line())
+        now = self._now()
+        if now - self._told >= EVERY:
+            self._told = now
+            self.note(self._line(now - self._begun))
 
     def note(self, text: str) -> None:
         """See core.progress."""
@@ -67,13 +68,12 @@ class Lines:
             self.note("  ".join([f"{self._name} took {_span(self._now() - self._begun)}", *_shown(self._facts)]))
             self._name = ""
 
-    def _line(self) -> str:
+    def _line(self, spent: float) -> str:
         parts = [self._name]
         if self._total:
             parts.append(f"{min(self._done / self._total, 1.0):.0%}")
         parts += _shown(self._facts)
         if self._total and self._done > 0:
-            spent = self._now() - self._begun
             parts.append(f"{_span(spent * max(self._total / self._done - 1.0, 0.0))} left")
         return "  ".join(parts)
 
