@@ -45,7 +45,7 @@ RUNS = {
     "neighbours": (
         ["r", "a *b*", "*c* d", "--among", "f.txt", "--count", "2", "--layer", "mix"],
         ("r",),
-        {"texts": ["a *b*", "*c* d"], "among": "f.txt", "count": 2, "layer": "mix"},
+        {"texts": ["a *b*", "*c* d"], "among": "f.txt", "count": 2, "layer": "mix", "device": "auto"},
     ),
     "doctor": (["r"], ("r",), {}),
     "import": (["allennlp", "o.json", "w.hdf5", "--out", "r"], ("allennlp",), {"paths": ["o.json", "w.hdf5"], "out": "r"}),
@@ -100,7 +100,8 @@ def test_text_answers(api, malmoi_command):
     assert "perplexity  19.26\ntokens      139\n" in malmoi_command("evaluate", "r", "--on", "x").out
     corpus = malmoi_command("corpus", "x", "--out", "c").out
     assert "12,345" in corpus and "1,000 0.5, 2,000 0.75" in corpus
-    assert "  0.500  a *shore* [1]\n" in malmoi_command("neighbours", "r", "the *bank* of", "--among", "f").out
+    neighbours = malmoi_command("neighbours", "r", "the *bank* of", "--among", "f").out
+    assert neighbours == "the *bank* of\n   0.500  7: ... [x] b c d e f g h *i* j k l\n"
     quickstart = malmoi_command("quickstart").out
     for piece in ("123.5", "1034", "healthy", "a *class* statement", "next: malmoi doctor runs/q"):
         assert piece in quickstart

@@ -15,7 +15,8 @@ def evaluate(
     run: Run,
     on: Annotated[list[str], typer.Option("--on", metavar=SOURCES, help=f"What to score: {SOURCE_HELP}.", show_default=False)],
     state: Annotated[
-        Literal["reset", "warm"], typer.Option("--state", help="Each document starts from zero, or from the stored warm state.")
+        Literal["reset", "warm", "compat"],
+        typer.Option("--state", help="Where a document starts: from zero, from the warm state, or where the one before it ended."),
     ] = "reset",
     batch_tokens: Annotated[
         int | None, typer.Option("--batch-tokens", help="Words scored at once; the result does not depend on it.")

@@ -6,9 +6,11 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from malmoi.cli.base import Debug, Json, Run, answer, answering, layer_of
+from malmoi.cli.base import Debug, Device, Json, Run, answer, answering, layer_of
 
 EXAMPLE = "malmoi neighbours runs/small 'she sat on the *bank* of the river' 'the *bank* raised its rates' --among lines.txt"
+AROUND = 8
+"""Words shown on either side of a neighbour."""
 
 
 def neighbours(
@@ -19,6 +21,7 @@ def neighbours(
     ],
     count: Annotated[int, typer.Option("--count", min=1, help="Neighbours of each text.")] = 5,
     layer: Annotated[str, typer.Option("--layer", metavar="mix|top|mean|N", help="Which layer: 0 is the word vector.")] = "top",
+    device: Device = "auto",
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -29,13 +32,19 @@ def neighbours(
     from malmoi import api
 
     with answering(json):
-        result = api.neighbours(run, texts=texts, among=among, count=count, layer=layer_of(layer))
+        result = api.neighbours(run, texts=texts, among=among, count=count, layer=layer_of(layer), device=device)
     answer(result, json, show_neighbours)
 
 
 def show_neighbours(result: Any, out: TextIO) -> None:
-    """Each query, and below it `score  text with the *neighbour* marked`."""
+    """Each query, and below it `similarity  line: ... some words *neighbour* some words ...`."""
     for query in result["queries"]:
         out.write(f"{query['text']}\n")
         for found in query["neighbours"]:
-            out.write(f"  {found['score']:6.3f}  {found['text']}\n")
+            out.write(f"  {found['similarity']:6.3f}  {found['line'] + 1}: {_excerpt(found['words'], found['position'])}\n")
+
+
+def _excerpt(words: list[str], position: int) -> str:
+    first, last = max(position - AROUND, 0), position + AROUND + 1
+    shown = [f"*{word}*" if place == position else word for place, word in enumerate(words)][first:last]
+    return " ".join(["..."] * (first > 0) + shown + ["..."] * (last < len(words)))
