@@ -1,7 +1,7 @@
 """Documents in: sources become a stream of texts, and texts become words. Everything streams, in bounded memory."""
 
 from malmoi.corpus.document import Document
-from malmoi.corpus.read import Notice, read
+from malmoi.corpus.readers import Notice, read
 from malmoi.corpus.sources import source_files, source_fingerprint
 from malmoi.corpus.words import word_splitter
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from malmoi.corpus.blocks import nfc
 from malmoi.corpus.document import Document
 
-LIMIT = 6_000_000
+LIMIT = 5_000_000
 """Characters after which it is enough."""
 PACKAGES = ("numpy", "pydantic", "typer", "rich", "tokenizers", "safetensors", "pyarrow", "torch")
 
@@ -36,7 +36,7 @@ _DIRECTIVE = re.compile(r"^[ \t]*\.\. .*$", re.MULTILINE)
 def builtin_documents() -> Iterator[Document]:
     """One document a topic or documentation string, prose only, each text once; `id` is `module:name`.
 
-    The same installation gives the same documents in the same order: about 4 to 6 million characters of English, in seconds.
+    The same installation gives the same documents in the same order: 4 to 5 million characters of English, in seconds.
     """
     seen: set[str] = set()
     size = 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Iterable
 from functools import cache
-from importlib import import_module
 
 from malmoi.core.errors import MalmoiError, nearest
+from malmoi.core.locate import locate
 
 Splitter = Callable[[str], list[str]]
 NAMES = ("whitespace", "punctuation", "kiwi")
@@ -62,7 +61,7 @@ def _kiwi() -> Splitter:
     kiwi = Kiwi()
 
     def split(text: str) -> list[str]:
-        return "\n".join(token.form for token in kiwi.tokenize(text)).split()
+        return "\n".join(token.form for tokens in kiwi.tokenize(text.split("\n")) for token in tokens).split()
 
     return split
 
@@ -71,24 +70,13 @@ class _Own:
     """A user's function, held to the promise that no word has white space in it: such a word becomes two."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        module, _, function = name.partition(":")
-        if "" not in sys.path:
-            sys.path.append("")  # a module beside where the command was started, as `python -m` would find it
-        try:
-            self._function = getattr(import_module(module), function)
-        except (ImportError, AttributeError, ValueError) as failure:
-            raise self._refused(f"it cannot be imported ({failure})") from None
-        if not callable(self._function):
-            raise self._refused("it is not a function")
+        self._name = name
+        self._function = locate(name, argument="text.words")
 
     def __call__(self, text: str) -> list[str]:
         words = self._function(text)
-        try:
+        if isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
             return "\n".join(words).split()
-        except TypeError:
-            raise self._refused("it gave something else than a list of strings") from None
-
-    def _refused(self, problem: str) -> MalmoiError:
         next = "give module:function, a function from a text to a list of words."
-        return MalmoiError("M009", argument="text.words", value=self.name, problem=problem, next=next)
+        problem = f"it gave {type(words).__name__} where a list of strings is needed"
+        raise MalmoiError("M009", argument="text.words", value=self._name, problem=problem, next=next)
