@@ -1,0 +1,137 @@
+"""The history of a run: its losses, its gradients, how it ended, and whether its checkpoints are whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from malmoi.core.artifact import verify
+from malmoi.core.errors import MalmoiError
+from malmoi.core.recipe import TrainingSpec
+from malmoi.health.finding import Finding
+from malmoi.train import checkpoint as checkpoints
+
+Metrics = Sequence[Mapping[str, Any]]
+PATIENCE = 50
+"""Predictions for each output word that a run may take before it has to be better than counting."""
+
+
+def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[Finding]]:
+    """The lines of metrics.jsonl, and a finding (M131) if one of them cannot be read. No file: no lines."""
+    if not path.is_file():
+        return [], []
+    lines: list[dict[str, Any]] = []
+    text = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(text, start=1):
+        if not line or (number == len(text) and not line.endswith("}")):
+            continue  # the last line of a run that is being written, or was killed, may be half a line
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            problem = f"line {number} is not JSON."
+            return lines, [Finding.of("M131", "warning", path=path, problem=problem, next="the numbers of the run are incomplete; its weights are not affected.")]
+    return lines, []
+
+
+def finite(metrics: Metrics) -> list[Finding]:
+    """M127 for the first loss or gradient norm that is no number."""
+    for line in metrics:
+        for name in ("loss", "forward", "backward", "gradient_norm", "valid_loss"):
+            if name in line and not (isinstance(line[name], int | float) and math.isfinite(line[name])):
+                return [Finding.of("M127", "error", name=name.replace("_", " "), step=line.get("step", 0), value=line[name])]
+    return [Finding.good("numbers", f"every loss and gradient norm of {len(metrics):,} lines is finite")]
+
+
+def unigram_entropy(distribution: np.ndarray) -> float:
+    """Nats a prediction that counting words costs; distribution (K,) sums to 1."""
+    seen = distribution[distribution > 0]
+    return float(-(seen * np.log(seen)).sum())
+
+
+def better_than_counting(metrics: Metrics, *, unigram: float, exact: bool, size: int) -> list[Finding]:
+    """M126 if no loss went below the entropy of single words: a warning at first, an error after 50 predictions an output word.
+
+    exact: the training loss is a likelihood (not sampled) and may be compared; validation losses always are.
+    """
+    losses = [line["valid_loss"] for line in metrics if "valid_loss" in line]
+    training = [line["loss"] for line in metrics if "loss" in line]
+    if exact:
+        losses += [fmean(training[start : start + 20]) for start in range(0, max(len(training) - 19, 1), 20) if training]
+    losses = [loss for loss in losses if math.isfinite(loss)]
+    if not losses:
+        return [Finding.good("learning", "no exact loss was recorded, so it cannot be compared with counting words")]
+    best, tokens = min(losses), int(metrics[-1].get("tokens", 0))
+    if best < unigram:
+        perplexities = f"perplexity {math.exp(best):,.1f}, counting words gives {math.exp(unigram):,.1f}"
+        return [Finding.good("learning", f"best loss {best:.3f} nats, {unigram - best:.3f} below counting words ({perplexities})")]
+    early = tokens < PATIENCE * size
+    next = "train on: it is early yet." if early else "look at learning rate, gradient norms and data; the model has learned no context."
+    fields = {"loss": best, "unigram": unigram, "perplexity": math.exp(unigram), "tokens": tokens, "next": next}
+    return [Finding.of("M126", "warning" if early else "error", **fields)]
+
+
+def ended(metrics: Metrics, spec: TrainingSpec, *, steps: int | None) -> list[Finding]:
+    """M128 (warning) for a run that stopped before its budget. steps: optimizer steps of the budget, None for one in minutes."""
+    last = metrics[-1] if metrics else {"step": 0, "seconds": 0.0}
+    if steps is not None:
+        if last["step"] < steps:
+            return [Finding.of("M128", "warning", problem=f"at step {last['step']:,} of {steps:,}")]
+        return [Finding.good("end", f"all {steps:,} steps were taken")]
+    minutes, spent = spec.minutes or 0.0, float(last["seconds"]) / 60
+    if spent < 0.97 * minutes:
+        return [Finding.of("M128", "warning", problem=f"after {spent:.1f} of {minutes:g} minutes")]
+    return [Finding.good("end", f"all {minutes:g} minutes were used")]
+
+
+def gradients(metrics: Metrics, spec: TrainingSpec) -> list[Finding]:
+    """M129 (warning) for gradients that vanish, or that are cut at nearly every step of the second half."""
+    norms = [line["gradient_norm"] for line in metrics if math.isfinite(line.get("gradient_norm", math.nan))]
+    late = norms[len(norms) // 2 :]
+    if len(late) < 50:
+        return []
+    middle = sorted(late)[len(late) // 2]
+    if middle < 1e-6:
+        next = "look for a cut graph, saturated units, or a loss scale of almost 0."
+        return [Finding.of("M129", "warning", problem=f"the median norm is {middle:.1e}", next=next)]
+    cut = sum(norm > spec.clip_norm for norm in late) / len(late) if spec.clip_norm is not None else 0.0
+    if cut > 0.95 and spec.optimizer.kind != "adagrad":
+        next = "raise training.clip_norm, or lower training.learning_rate."
+        return [Finding.of("M129", "warning", problem=f"{cut:.0%} of the steps in the second half were cut to norm {spec.clip_norm:g}", next=next)]
+    return [Finding.good("gradients", f"median norm {middle:.2g} in the second half, {cut:.0%} of the steps cut")]
+
+
+def falling(metrics: Metrics) -> list[Finding]:
+    """M130 (warning) if the loss of the last quarter is more than 2 % above that of the second."""
+    losses = [line["loss"] for line in metrics if math.isfinite(line.get("loss", math.nan))]
+    quarter = len(losses) // 4
+    if quarter < 25:
+        return []
+    before, after = fmean(losses[quarter : 2 * quarter]), fmean(losses[-quarter:])
+    if after > 1.02 * before:
+        return [Finding.of("M130", "warning", before=before, after=after)]
+    return [Finding.good("loss", f"{before:.3f} nats in the second quarter of the run, {after:.3f} in the last")]
+
+
+def damaged(directory: Path) -> list[Finding]:
+    """M131 for every checkpoint whose files are not what its manifest says: an error if none is left, else a warning."""
+    paths = checkpoints.steps(directory)
+    problems: list[tuple[Path, MalmoiError]] = []
+    for path in paths:
+        try:
+            verify(path, checkpoints.KIND, next=checkpoints.AGAIN)
+        except MalmoiError as problem:
+            problems.append((path, problem))
+    whole = len(paths) - len(problems)
+    if not paths:
+        return [Finding.of_error(MalmoiError("M043", path=directory, problem="there is none"))]
+    if not problems:
+        return [Finding.good("checkpoints", f"all {whole} whole, newest {paths[-1].name}")]
+    next = f"{whole} whole ones are left, and are used." if whole else "restore the run from a copy, or train again."
+    level = "warning" if whole else "error"
+    return [Finding.of("M131", level, path=path, problem=problem.message, next=next) for path, problem in problems]  # type: ignore[arg-type]
