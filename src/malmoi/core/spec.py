@@ -48,12 +48,11 @@ def override(spec: S, settings: Sequence[str], *, recipe: str = "NAME") -> S:
     Raises MalmoiError M002 for a malformed setting, an unknown path (naming the nearest) or a value that does not fit.
     """
     tree = spec.model_dump(mode="json")
-    replaced: set[str] = set()
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:
             raise MalmoiError("M002", field=f"--set {setting!r}", problem="is not of the form path=value", recipe=recipe)
-        _assign(tree, path.strip(), _parse(text.strip()), replaced, recipe)
+        _assign(tree, path.strip(), _parse(text.strip()), recipe)
     return validate(type(spec), tree, recipe=recipe)
 
 
@@ -64,9 +63,12 @@ def validate(kind: type[S], tree: Any, *, recipe: str = "NAME") -> S:
     except ValidationError as failure:
         first = failure.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if not _is_tag(str(part), tree)) or "the spec"
-        known = [path for path, _ in _leaves("", tree)]
-        hint = nearest(where, [path for path in known if path != where]) if first["type"] == "extra_forbidden" else ""
-        problem = {"extra_forbidden": "is not a field" + hint}.get(first["type"], f"does not fit: {first['msg']}")
+        problem = f"does not fit: {first['msg']}"
+        if first["type"] == "extra_forbidden":
+            known = [path for path, _ in _leaves("", tree)]
+            unknown = [path for path in known if path == where or path.startswith(where + ".")]
+            where = unknown[0]
+            problem = "is not a field" + nearest(where, [path for path in known if path not in unknown])
         raise MalmoiError("M002", field=where, problem=problem, recipe=recipe) from None
 
 
@@ -82,23 +84,15 @@ def _parse(text: str) -> Any:
         return {"True": True, "False": False, "None": None}.get(text, text)
 
 
-def _assign(tree: dict[str, Any], path: str, value: Any, replaced: set[str], recipe: str) -> None:
+def _assign(tree: dict[str, Any], path: str, value: Any, recipe: str) -> None:
+    """Put `value` at `path`, even where there is nothing yet: whether it belongs there is for validation to say."""
     *parents, last = path.split(".")
     node: Any = tree
     for part in parents:
-        node = node.get(part)
+        node = node.setdefault(part, {})
         if not isinstance(node, dict):
-            _unknown(tree, path, recipe)
-    above = ".".join(parents)
-    if last == "kind" and "kind" in node and node["kind"] != value:
+            known = [leaf for leaf, _ in _leaves("", tree)]
+            raise MalmoiError("M002", field=path, problem="is not a field" + nearest(path, known), recipe=recipe)
+    if last == "kind" and node.get("kind", value) != value:
         node.clear()
-        replaced.add(above)
-    elif last not in node and above not in replaced:
-        _unknown(tree, path, recipe)
     node[last] = value
-
-
-def _unknown(tree: dict[str, Any], path: str, recipe: str) -> None:
-    known = [leaf for leaf, _ in _leaves("", tree)]
-    known += [".".join(leaf.split(".")[:depth]) for leaf in known for depth in range(1, leaf.count(".") + 1)]
-    raise MalmoiError("M002", field=path, problem="is not a field" + nearest(path, known), recipe=recipe)
