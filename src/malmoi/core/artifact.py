@@ -18,6 +18,8 @@ from typing import Any
 from malmoi.core.errors import MalmoiError
 
 MANIFEST = "manifest.json"
+NEW, OLD = ".malmoi-new", ".malmoi-old"
+"""Endings of the hidden directories in which an artifact is made, and kept while another takes its place."""
 
 
 def sha256(path: Path) -> str:
@@ -55,14 +57,15 @@ def writing(directory: Path, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]
     the old state as it was.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    sweep(directory.parent)
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}{NEW}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         fields: dict[str, Any] = {}
         yield temporary, fields
         write_manifest(temporary, kind, fields)
-        old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+        old = directory.with_name(f".{directory.name}.{os.getpid()}{OLD}")
         if directory.exists():
             os.replace(directory, old)
         os.replace(temporary, directory)
@@ -70,6 +73,28 @@ def writing(directory: Path, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Take away what killed writers left in `parent`; an artifact that was just being replaced is put back."""
+    for path in parent.glob(".*.malmoi-*"):
+        name, process = path.stem[1:].rpartition(".")[::2]
+        if path.suffix not in (NEW, OLD) or not process.isdigit() or _alive(int(process)):
+            continue
+        if path.suffix == OLD and not (parent / name).exists():
+            os.replace(path, parent / name)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's
+        pass
+    return True
 
 
 def write_manifest(directory: Path, kind: str, fields: dict[str, Any]) -> None:
