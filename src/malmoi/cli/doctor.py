@@ -11,7 +11,7 @@ from malmoi.cli.failures import FAILED
 
 EXAMPLE = "malmoi doctor runs/small"
 
-MARKS = {"error": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan")}
+MARKS = {"error": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("✓", "green")}
 
 
 def doctor(
@@ -43,7 +43,7 @@ def show_findings(result: dict[str, Any], out: TextIO) -> None:
     for finding in sorted(result["findings"], key=lambda each: worst_first.index(each["level"])):
         mark, style = MARKS[finding["level"]]
         console.print(Text.assemble((f"{mark} {finding['code']}", style), " ", finding["message"]))
-        if finding.get("next"):
+        if finding["level"] != "info":
             console.print(Text.assemble(("  next: ", "dim"), finding["next"]))
     errors = sum(finding["level"] == "error" for finding in result["findings"])
     warnings = sum(finding["level"] == "warning" for finding in result["findings"])
