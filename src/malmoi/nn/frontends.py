@@ -15,6 +15,10 @@ from malmoi.core.batch import Batch
 from malmoi.core.recipe import CharacterCNNSpec
 
 
+LENGTH_GROUPS = 4
+"""Parts of about equal size into which the distinct words of a batch are sorted by length."""
+
+
 class Highway(nn.Module):
     """g * relu(Wx + b) + (1 - g) * x with g = sigmoid(W'x + b'), b' starting at -2 (Srivastava et al. 2015; bilm-tf)."""
 
@@ -62,19 +66,21 @@ class CharacterCNN(nn.Module):
         return F.embedding(batch.words, self.spell(batch.characters))
 
     def spell(self, characters_WC: Tensor) -> Tensor:
-        """(W, C) character ids -> (W, D), one vector a word."""
-        x_WdC = F.embedding(self._trim(characters_WC), self.embedding).transpose(1, 2)
-        pooled = [convolution(x_WdC).amax(dim=2) for convolution in self.convolutions]
-        x_WF = self.activation(torch.cat(pooled, dim=1))
+        """(W, C) character ids -> (W, D), one vector a word. Words of similar length are convolved together."""
+        lengths_W = (characters_WC != self.pad).sum(dim=1)
+        order_W = lengths_W.argsort(stable=True)
+        pooled = [self._pooled(characters_WC[part], int(lengths_W[part[-1]])) for part in order_W.tensor_split(LENGTH_GROUPS) if len(part)]
+        x_WF = self.activation(torch.cat(pooled)[order_W.argsort()])
         for highway in self.highways:
             x_WF = highway(x_WF)
         return self.projection(x_WF)
 
-    def _trim(self, characters_WC: Tensor) -> Tensor:
-        """Without the padding that cannot change the maximum: one window of nothing but padding stays, if there was one."""
-        longest = int((characters_WC != self.pad).any(dim=0).nonzero().amax()) + 1
-        widest = max(convolution.kernel_size[0] for convolution in self.convolutions)
-        return characters_WC[:, : longest + widest]
+    def _pooled(self, characters_WC: Tensor, longest: int) -> Tensor:
+        """(W, F): the convolutions at their best place. Of the padding behind the longest word only as much is read as gives each
+        filter one window of nothing but padding: further ones cannot change the maximum."""
+        widest = max(convolution.kernel_size[0] for convolution in self.convolutions)  # type: ignore[index, union-attr]
+        x_WdC = F.embedding(characters_WC[:, : longest + widest], self.embedding).transpose(1, 2)
+        return torch.cat([convolution(x_WdC).amax(dim=2) for convolution in self.convolutions], dim=1)
 
 
 class TokenEmbedding(nn.Module):

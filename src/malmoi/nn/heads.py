@@ -18,6 +18,8 @@ from malmoi.core.recipe import AdaptiveSoftmaxSpec, SampledSoftmaxSpec, Vocabula
 
 CHUNK_ELEMENTS = 1 << 24
 """Logits that exist at one time (64 MiB of float32)."""
+CACHED_ELEMENTS = 1 << 19
+"""The same for sampled candidates, whose weights fit the cache of a core (2 MiB)."""
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
@@ -56,6 +58,43 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, d_total: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         d_x, d_weight, d_bias = ctx.saved_tensors
         return d_x * d_total, d_weight * d_total, d_bias * d_total, None
+
+
+class SampledCrossEntropy(torch.autograd.Function):
+    """Negative log-likelihoods of the true word among itself and S candidates, in chunks that stay in the cache; gradients as in
+    ChunkedCrossEntropy. `hit_N` is the place of a row's true word among the candidates, or -1: there it does not count twice.
+    Returns (sum, each (N,)); only the sum is differentiable."""
+
+    @staticmethod
+    def forward(ctx: Any, x_ND: Tensor, true_N: Tensor, weight_SD: Tensor, offset_S: Tensor, hit_N: Tensor) -> tuple[Tensor, Tensor]:
+        rows = max(1, CACHED_ELEMENTS // weight_SD.shape[0])
+        nll_N, d_true = torch.empty_like(true_N), torch.empty_like(true_N)
+        d_x, d_weight, d_offset = torch.empty_like(x_ND), torch.zeros_like(weight_SD), torch.zeros_like(offset_S)
+        for start in range(0, x_ND.shape[0], rows):
+            here = slice(start, start + rows)
+            x, true, hit = x_ND[here], true_N[here, None], hit_N[here]
+            logits = torch.addmm(offset_S.to(x.dtype), x, weight_SD.T).float()
+            hits = (hit >= 0).nonzero().squeeze(1)
+            logits[hits, hit[hits]] = -math.inf
+            top = torch.maximum(logits.amax(dim=1, keepdim=True), true)
+            chance = logits.sub_(top).exp_()
+            true_chance = (true - top).exp()
+            total = chance.sum(dim=1, keepdim=True) + true_chance
+            nll_N[here] = (top + total.log() - true).squeeze(1)
+            d_true[here] = (true_chance / total - 1.0).squeeze(1)
+            chance.div_(total)
+            d_offset += chance.sum(0)
+            chance = chance.to(x.dtype)
+            torch.mm(chance, weight_SD, out=d_x[here])
+            d_weight.addmm_(chance.T, x)
+        ctx.save_for_backward(d_x, d_true, d_weight, d_offset)
+        ctx.mark_non_differentiable(nll_N)
+        return nll_N.sum(), nll_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_total: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        return *(gradient * d_total for gradient in ctx.saved_tensors), None
 
 
 def log_uniform(samples: int, size: int) -> tuple[Tensor, float]:
@@ -108,8 +147,7 @@ class VocabularyHead(nn.Module):
     def loss(self, x_ND: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
         """(differentiable sum, each (N,) for the record). In training mode the sampled softmax estimates; it is not a perplexity."""
         if self.samples is not None and self.training:
-            nll_N = self._sampled(x_ND, target_N, self.samples)
-            return nll_N.sum(), nll_N.detach()
+            return self._sampled(x_ND, target_N, self.samples)
         if self.adaptive is not None:
             nll_N = -self.adaptive(x_ND, target_N).output
             return nll_N.sum(), nll_N.detach()
@@ -124,16 +162,15 @@ class VocabularyHead(nn.Module):
             return -self.adaptive(x_ND.float(), target_N).output
         return ChunkedCrossEntropy.apply(x_ND.float(), self.weight, self.bias, target_N)[1]
 
-    def _sampled(self, x_ND: Tensor, target_N: Tensor, samples: int) -> Tensor:
+    def _sampled(self, x_ND: Tensor, target_N: Tensor, samples: int) -> tuple[Tensor, Tensor]:
         """Jean et al. 2015, section 3, as TensorFlow's sampled_softmax_loss: accidental hits are taken out."""
         ids_S, tries = log_uniform(samples, self.size)
-        ids_S = ids_S.to(x_ND.device)
+        ids_S = ids_S.sort().values.to(x_ND.device)
         rows = torch.cat([target_N, ids_S])
         weight = F.embedding(rows, self.weight, sparse=True).to(x_ND.dtype)
-        bias = self.bias[rows]
         count = len(target_N)
-        true_N = (x_ND * weight[:count]).sum(1).float() + bias[:count] - log_expected_count(target_N, tries, self.size)
-        correction_S = bias[count:] - log_expected_count(ids_S, tries, self.size)
-        logits_NS = torch.addmm(correction_S.to(x_ND.dtype), x_ND, weight[count:].T).float()
-        logits_NS = logits_NS.masked_fill(ids_S[None] == target_N[:, None], -math.inf)
-        return torch.logaddexp(torch.logsumexp(logits_NS, dim=1), true_N) - true_N
+        offset = self.bias[rows] - log_expected_count(rows, tries, self.size)
+        true_N = (x_ND * weight[:count]).sum(1).float() + offset[:count]
+        place_N = torch.searchsorted(ids_S, target_N).clamp_(max=samples - 1)
+        hit_N = torch.where(ids_S[place_N] == target_N, place_N, -1)
+        return SampledCrossEntropy.apply(x_ND, true_N, weight[count:], offset[count:], hit_N)

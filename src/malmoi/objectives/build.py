@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-
 import torch
 from torch import nn
 
 from malmoi.core.errors import MalmoiError
-from malmoi.core.recipe import BackboneSpec, CharacterCNNSpec, CustomBackboneSpec, ModelSpec, RunSpec
+from malmoi.core.locate import locate
+from malmoi.core.recipe import BackboneSpec, CharacterCNNSpec, ModelSpec, RunSpec
 from malmoi.core.seeds import seed_of
 from malmoi.nn import Backbone, CharacterCNN, ForeignBackbone, Model, TokenEmbedding, VocabularyHead
 from malmoi.objectives.bilm import UNKNOWN, BiLM
@@ -54,14 +53,5 @@ def _tied(model: ModelSpec, frontend: nn.Module) -> nn.Parameter | None:
 def _backbone(model: ModelSpec) -> nn.Module:
     if isinstance(model.backbone, BackboneSpec):
         return Backbone(model.backbone, width=model.width, dropout=model.dropout)
-    return ForeignBackbone(_imported(model.backbone)(width=model.width, **model.backbone.arguments))
-
-
-def _imported(spec: CustomBackboneSpec):  # type: ignore[no-untyped-def]
-    module, _, name = spec.build.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as problem:
-        raise MalmoiError(
-            "M032", what=f"model.backbone.build={spec.build!r}", problem=str(problem), next="write module:function, importable from here."
-        ) from None
+    factory = locate(model.backbone.build, argument="model.backbone.build")
+    return ForeignBackbone(factory(width=model.width, **model.backbone.arguments))

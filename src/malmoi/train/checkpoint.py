@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from malmoi.core.artifact import verify, write_json, writing
+from malmoi.core.artifact import read_manifest, verify, write_json, writing
 from malmoi.core.errors import MalmoiError
 
 KIND = "checkpoint"
@@ -64,6 +64,11 @@ def load(path: Path) -> Checkpoint:
     groups = {name: load_file(path / f"{name}.safetensors") if (path / f"{name}.safetensors").exists() else {} for name in ("optimizer", "carry")}
     facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
     return Checkpoint(step=manifest["step"], facts=facts, **groups)
+
+
+def load_step(path: Path) -> int:
+    """The optimizer step of a checkpoint."""
+    return int(read_manifest(path, KIND, next=AGAIN)["step"])
 
 
 def load_module(path: Path, module: nn.Module, *, verified: bool = False) -> None:
@@ -144,6 +149,3 @@ def unflatten(tensors: dict[str, Tensor]) -> Any:
         groups.setdefault(head, {})[rest] = tensor
     children = {head: unflatten(group) for head, group in groups.items()}
     return tuple(children[str(index)] for index in range(len(children))) if all(head.isdigit() for head in children) else children
-
-
-__all__ = ["Checkpoint", "best", "flatten", "last_good", "load", "load_module", "module_tensors", "prune", "save", "steps", "unflatten"]

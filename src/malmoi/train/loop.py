@@ -179,8 +179,8 @@ def _done(spec: TrainingSpec, at: Position) -> float:
 
 
 def _validations(spec: TrainingSpec, batches: Batches, at: Position) -> int:
-    """How many validations are due by now (the one at the very end is not counted: the caller scores the whole text then)."""
-    return min(int(_fraction(spec, batches, at) * spec.validations), max(spec.validations - 1, 0))
+    """How many validations are due by now; the last falls on the end of the run."""
+    return min(int(_fraction(spec, batches, at) * spec.validations + 1e-9), spec.validations)
 
 
 def _validate(objective: nn.Module, validate: Callable[[], dict[str, float]], at: Position, metrics: _Metrics, *, progress: Progress) -> Position:

@@ -1,0 +1,199 @@
+"""The public functions, one a verb: where the stages meet, in straight lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from malmoi import recipes as _recipes
+from malmoi.core.errors import MalmoiError
+from malmoi.core.progress import Progress, Silent
+from malmoi.core.recipe import CharacterSpec, TextSpec
+from malmoi.core.spec import validate
+
+Sources = Sequence[str | Path]
+Layer = str | int
+StateMode = Literal["reset", "warm", "compat"]
+FORMATS = ("allennlp",)
+
+
+def recipes(name: str | None = None) -> dict[str, Any]:
+    """All recipes, or one with its whole spec. Raises MalmoiError M001 for an unknown name."""
+    return _recipes.describe(name)
+
+
+def corpus(sources: Sources, *, out: str | Path, document: str | None = None, words: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Read `sources`, count every word and write `out/vocab` and `out/corpus.json` with what was found.
+
+    Returns tokens, types, documents, coverage by size, sizes by unknown rate, longest tokens. Raises MalmoiError M010 to M019, M004.
+    """
+    from malmoi.core.artifact import write_json
+    from malmoi.corpus import read, word_splitter
+    from malmoi.vocab import Vocabulary, count_words, report
+
+    place, heard = Path(out), progress or Silent()
+    if place.is_dir() and any(path.name not in ("vocab", "corpus.json") for path in place.iterdir()):
+        raise MalmoiError("M004", path=place, what="other files", instead="empty it")
+    text = validate(TextSpec, {key: value for key, value in (("document", document), ("words", words)) if value is not None})
+    passed: list[str] = []
+    count = _Count()
+    heard.stage("counting words")
+    documents = count.through(read(sources, text, notice=lambda problem: passed.append(str(problem))), heard)
+    vocabulary = Vocabulary.build(count_words(documents, word_splitter(text.words)), CharacterSpec())
+    if len(vocabulary) <= 3:
+        raise MalmoiError("M013", path=", ".join(map(str, sources)))
+    vocabulary.save(place / "vocab")
+    found = {"documents": count.documents, "text": text.model_dump(), **report(vocabulary, 100_000).model_dump(mode="json"), "passed_over": passed[:100]}
+    write_json(place / "corpus.json", {**found, "sources": [str(source) for source in sources]})
+    return {"corpus": str(place), **found}
+
+
+def pretrain(
+    recipe: str,
+    *,
+    corpus: Sources,
+    out: str | Path,
+    valid: Sources = (),
+    minutes: float | None = None,
+    steps: int | None = None,
+    tokens: int | None = None,
+    settings: Sequence[str] = (),
+    seed: int | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    allow_unknown: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a recipe on text: count words, write shards, check for leaks by gradient, train, score the held-out text.
+
+    Without `valid`, one document in a hundred is held out. Returns the facts of the run (`steps`, `tokens`, `seconds`, `words_per_second`,
+    `stopped`, `text`, `valid`). With `dry_run` nothing is kept: parameters, memory and time are returned. Raises MalmoiError.
+    """
+    from malmoi import pretraining
+
+    spec = pretraining.resolve(recipe, settings=settings, seed=seed, minutes=minutes, steps=steps, tokens=tokens)
+    common = {"corpus": corpus, "valid": valid, "out": Path(out), "device": device, "allow_unknown": allow_unknown, "progress": progress or Silent()}
+    if dry_run:
+        return pretraining.dry_run(spec, **common)  # type: ignore[arg-type]
+    return pretraining.train(spec, resume=resume, **common)  # type: ignore[arg-type]
+
+
+def load(run: str | Path, *, device: str = "auto"):  # type: ignore[no-untyped-def]
+    """The encoder of a run: `malmoi.load(RUN).encode(texts, layer="mix", state="reset")` -> one float32 array a text."""
+    from malmoi.core.devices import find_device
+    from malmoi.run import load_run
+
+    return _encoder(load_run(run, device=find_device(device)))
+
+
+def evaluate(run: str | Path, *, on: Sources, state: StateMode = "reset", batch_tokens: int = 4096, document: str | None = None, device: str = "auto") -> dict[str, Any]:
+    """Exact perplexity of a text under a run: forward, backward, mean; bits per byte; unknown rate; counts.
+
+    `state`: where each document starts: from zero, from the warm state, or ("compat") all documents as one stream.
+    """
+    from malmoi.core.devices import find_device
+    from malmoi.corpus import read, word_splitter
+    from malmoi.evals import evaluate as score
+    from malmoi.evals import unigram
+    from malmoi.readout import warm_state
+    from malmoi.run import load_run
+    from malmoi.vocab import encode_documents
+
+    place = find_device(device)
+    opened = load_run(run, device=place)
+    if not opened.has_head:
+        raise MalmoiError("M051", format="likelihoods", problem="it was imported without its softmax", next="old checkpoints never carry it; the run embeds, but cannot score.")
+    text = opened.spec.text if document is None else validate(TextSpec, {**opened.spec.text.model_dump(), "document": document})
+    split = word_splitter(text.words)
+    encoded = encode_documents((split(each.text) for each in read(on, text)), opened.vocabulary)
+    models = (opened.objective.forward_model, opened.objective.backward_model)
+    warm = warm_state(*models, vocabulary=opened.vocabulary) if state == "warm" else None
+    words = unigram(opened.vocabulary.counts, size=opened.objective.output_size, documents=int(opened.manifest["documents"]))
+    found = score(opened.objective, encoded, state=state, warm=warm, batch_tokens=batch_tokens, unigram=words, device=place)
+    return {"run": str(run), "step": opened.step, "state": state, **found.model_dump(mode="json")}
+
+
+def embed(
+    run: str | Path,
+    *,
+    input: str | Path,
+    output: str | Path,
+    layer: Layer = "mix",
+    pool: str = "none",
+    state: StateMode = "reset",
+    batch_size: int = 32,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Write the vectors of every line of `input` to `output` (.npz or .parquet), in the order of the file."""
+    from malmoi.readout import embed_file
+
+    encoder = load(run, device=device)
+    return {"run": str(run), **embed_file(encoder, input=Path(input), output=Path(output), layer=layer, pool=pool, state=state, batch_size=batch_size)}
+
+
+def neighbours(run: str | Path, *, texts: Sequence[str], among: str | Path, count: int = 5, layer: Layer = "top", device: str = "auto") -> dict[str, Any]:
+    """For each text with a *marked* word, the words of file `among` whose vectors in context are nearest to it."""
+    from malmoi.readout import neighbours as nearest_in_context
+
+    return {"run": str(run), "queries": nearest_in_context(load(run, device=device), texts, among=Path(among), count=count, layer=layer)}
+
+
+def doctor(path: str | Path) -> dict[str, Any]:
+    """Every check on a run, on shards or on a corpus: `{"ok": bool, "findings": [{"code", "level", "message", "next"}]}`."""
+    from malmoi.diagnosis import diagnose
+
+    findings = diagnose(Path(path))
+    return {"ok": not any(finding.level == "error" for finding in findings), "path": str(path), "findings": [finding.model_dump() for finding in findings]}
+
+
+def import_(format: str, *, paths: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
+    """Make a run of a foreign checkpoint. allennlp: options.json and weights.hdf5."""
+    from malmoi.transfer import import_allennlp
+
+    _known_format(format)
+    return import_allennlp(paths, Path(out))
+
+
+def export(run: str | Path, *, format: str, out: str | Path) -> dict[str, Any]:
+    """Write a run in a foreign format. allennlp: options.json and weights.hdf5."""
+    from malmoi.transfer import export_allennlp
+
+    _known_format(format)
+    return export_allennlp(Path(run), Path(out))
+
+
+def quickstart(out: str | Path | None = None, *, minutes: float = 4, progress: Progress | None = None) -> dict[str, Any]:
+    """Train elmo-tiny on the documentation that every Python carries, examine it, and show neighbours in context."""
+    from malmoi.tour import tour
+
+    return tour(Path(out) if out is not None else None, minutes=minutes, progress=progress or Silent())
+
+
+def _encoder(opened):  # type: ignore[no-untyped-def]
+    from malmoi.corpus import word_splitter
+    from malmoi.readout import Encoder, warm_state
+
+    forward, backward = opened.objective.forward_model, opened.objective.backward_model
+    split = word_splitter(opened.spec.text.words)
+    return Encoder(forward, backward, vocabulary=opened.vocabulary, split=split, warm=warm_state(forward, backward, vocabulary=opened.vocabulary))
+
+
+def _known_format(format: str) -> None:
+    from malmoi.core.errors import nearest
+
+    if format not in FORMATS:
+        raise MalmoiError("M009", argument="the format", value=format, problem=f"it is not one that malmoi reads and writes{nearest(format, FORMATS)}", next=f"use one of: {', '.join(FORMATS)}.")
+
+
+class _Count:
+    def __init__(self) -> None:
+        self.documents = 0
+
+    def through(self, documents, progress: Progress):  # type: ignore[no-untyped-def]
+        for document in documents:
+            self.documents += 1
+            if self.documents % 1000 == 0:
+                progress.advance(self.documents)
+            yield document

@@ -1,0 +1,95 @@
+"""What a training step will hold in memory, from the spec alone: shapes are known before anything is allocated.
+
+N positions of a step (both directions), D width, H cells, V output words, S candidates, W distinct words, C characters a word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from malmoi.core.recipe import AdagradSpec, BackboneSpec, CharacterCNNSpec, RunSpec, SampledSoftmaxSpec
+from malmoi.nn.heads import CHUNK_ELEMENTS
+from malmoi.objectives.build import build
+
+FLOAT = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Parameters (count), those of the output layer among them, and bytes by what holds them at the peak of a step."""
+
+    parameters: int
+    output_parameters: int
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """Bytes in all, without what the process holds before (interpreter, libraries, vocabulary)."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def estimate(spec: RunSpec, *, words: int, characters: int, distinct: int, longest: int) -> Estimate:
+    """Memory of training `spec`. `words` and `characters` as for `build`; `distinct` words a step, `longest` characters of one."""
+    with torch.device("meta"):
+        objective = build(spec, words=words, characters=characters)
+    parameters = sum(parameter.numel() for parameter in objective.parameters())
+    output = sum(parameter.numel() for parameter in objective.head.parameters())
+    rows = _sampled_rows(spec, objective.output_size)
+    dense = parameters - (objective.output_size * spec.model.width if rows else 0)
+    states = 1 if isinstance(spec.training.optimizer, AdagradSpec) else 2
+    activations = _backbone(spec) + _frontend(spec, distinct=distinct, longest=longest) + _head(spec, objective.output_size, rows)
+    return Estimate(
+        parameters=parameters,
+        output_parameters=output,
+        weights=FLOAT * parameters,
+        gradients=FLOAT * (dense + 4 * rows * spec.model.width),
+        optimizer=FLOAT * states * parameters,
+        activations=FLOAT * activations,
+    )
+
+
+def _positions(spec: RunSpec) -> int:
+    return 2 * spec.stream.streams * spec.stream.window
+
+
+def _sampled_rows(spec: RunSpec, size: int) -> int:
+    """Rows of the output layer that get a gradient; 0 where all of them do."""
+    softmax = spec.model.head.softmax
+    sampled = isinstance(softmax, SampledSoftmaxSpec) and 2 * softmax.samples < size
+    return _positions(spec) + softmax.samples if sampled and isinstance(softmax, SampledSoftmaxSpec) else 0
+
+
+def _backbone(spec: RunSpec) -> int:
+    """Kept for the backward pass: gates (4H), cells, squashed cells (H each), outputs, inputs and dropout masks (D each); while one
+    layer goes back, the gradients of its gates as well."""
+    backbone, width = spec.model.backbone, spec.model.width
+    if not isinstance(backbone, BackboneSpec):
+        return 0
+    cells = backbone.mixer.cell
+    return _positions(spec) * (backbone.depth * (6 * cells + 6 * width) + (5 * cells + 2 * width) // 2)
+
+
+def _frontend(spec: RunSpec, *, distinct: int, longest: int) -> int:
+    """Convolution outputs and their gradients at every place of a word, highway layers, projection."""
+    frontend = spec.model.frontend
+    if not isinstance(frontend, CharacterCNNSpec):
+        return _positions(spec) * spec.model.width
+    filters = sum(count for _, count in frontend.filters)
+    places = min(longest + max(wide for wide, _ in frontend.filters), spec.characters.length)
+    largest = max(count for _, count in frontend.filters)
+    return distinct * (places * (filters + largest + 3 * frontend.width) + filters * (2 + 6 * frontend.highway)) + _positions(spec) * spec.model.width
+
+
+def _head(spec: RunSpec, size: int, rows: int) -> int:
+    """Sampled: the logits, the masked ones and their gradient. Full: one chunk, and the gradient of the weights made in the forward pass."""
+    positions, width = _positions(spec), spec.model.width
+    if rows:
+        return 4 * positions * (rows - positions) + 3 * rows * width
+    if spec.model.head.softmax.kind == "adaptive":
+        return 3 * positions * 4000
+    return min(CHUNK_ELEMENTS, positions * size) + size * width

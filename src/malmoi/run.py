@@ -1,0 +1,140 @@
+"""A run on disk: how it is begun, found again, opened.
+
+    RUN/spec.json        the whole choice of the run
+    RUN/manifest.json    kind, versions, fingerprints of the parents (corpus, vocabulary, shards), arguments, counts, result
+    RUN/vocab  shards  checkpoints  evals  metrics.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from malmoi.core.artifact import read_manifest, sha256, versions, write_json
+from malmoi.core.errors import MalmoiError
+from malmoi.core.recipe import RunSpec
+from malmoi.core.spec import leaves, validate
+from malmoi.objectives import BiLM, build
+from malmoi.train import checkpoint as checkpoints
+from malmoi.vocab import Vocabulary
+
+KIND = "run"
+BUDGET = ("training.steps", "training.tokens", "training.minutes", "training.epochs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run: its spec, vocabulary and objective with the weights of one checkpoint, in evaluation mode."""
+
+    path: Path
+    spec: RunSpec
+    manifest: dict[str, Any]
+    vocabulary: Vocabulary
+    objective: BiLM
+    checkpoint: Path
+    step: int
+
+    @property
+    def has_head(self) -> bool:
+        """False for a run that was imported without its softmax: it embeds, but has no likelihoods."""
+        return bool(self.manifest.get("head", True))
+
+
+def begin(path: Path, spec: RunSpec, **facts: Any) -> None:
+    """Write spec and manifest of a new run (or again, with what has become known)."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(path / "spec.json", spec.model_dump(mode="json"))
+    record(path, **facts)
+
+
+def record(path: Path, **facts: Any) -> None:
+    """Add facts to a run's manifest."""
+    file = path / "manifest.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    files = {"spec.json": {"bytes": (path / "spec.json").stat().st_size, "sha256": sha256(path / "spec.json")}}
+    write_json(file, {"kind": KIND, "versions": versions(), **{k: v for k, v in before.items() if k not in ("kind", "versions")}, **facts, "files": files})
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else writes into `path` meanwhile. Raises MalmoiError M008 naming the owner; the lock of a dead process is taken over."""
+    path.mkdir(parents=True, exist_ok=True)
+    file = path / ".lock"
+    mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    while True:
+        try:
+            descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            break
+        except FileExistsError:
+            owner = _owner(file)
+            if owner and owner["pid"] != mine["pid"] and (owner["host"] != mine["host"] or _alive(owner["pid"])):
+                raise MalmoiError("M008", path=path, **owner) from None
+            file.unlink(missing_ok=True)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as lock:
+        json.dump(mine, lock)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _owner(file: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return None
+    return found if isinstance(found, dict) and {"pid", "host", "since"} <= set(found) else None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def read_spec(path: Path) -> tuple[RunSpec, dict[str, Any]]:
+    """Spec and manifest of a run. Raises MalmoiError M007 for a directory that is none, M020 for a changed spec."""
+    for missing in ("manifest.json", "spec.json"):
+        if not (path / missing).is_file():
+            raise MalmoiError("M007", path=path, missing=missing)
+    manifest = read_manifest(path, KIND)
+    expected, found = manifest["files"]["spec.json"]["sha256"], sha256(path / "spec.json")
+    if expected != found:
+        raise MalmoiError("M020", path=path / "spec.json", found=found[:12], expected=expected[:12], next="restore it from a copy.")
+    return validate(RunSpec, json.loads((path / "spec.json").read_text(encoding="utf-8"))), manifest
+
+
+def load_run(path: str | Path, *, device: torch.device | str = "cpu") -> Run:
+    """Open a run with its best checkpoint (lowest validation loss), or its last good one. Everything is verified on the way."""
+    path = Path(path)
+    spec, manifest = read_spec(path)
+    vocabulary = Vocabulary.load(path / "vocab")
+    chosen, problems = checkpoints.best(path / "checkpoints"), []
+    if chosen is None:
+        chosen, problems = checkpoints.last_good(path / "checkpoints")
+    if chosen is None:
+        problem = problems[0].message if problems else "no checkpoint was ever finished"
+        raise MalmoiError("M043", path=path, problem=problem)
+    objective = build(spec, words=len(vocabulary), characters=vocabulary.characters.size)
+    checkpoints.load_module(chosen, objective)
+    objective.to(device).eval()
+    return Run(path, spec, manifest, vocabulary, objective, chosen, checkpoints.load_step(chosen))
+
+
+def differences(before: RunSpec, after: RunSpec) -> list[str]:
+    """Fields in which two specs differ, the budget apart: `path: old -> new`."""
+    old, new = dict(leaves(before)), dict(leaves(after))
+    return [f"{path}: {old.get(path)} -> {new.get(path)}" for path in {**old, **new} if path not in BUDGET and old.get(path) != new.get(path)]
