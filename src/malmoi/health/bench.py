@@ -154,7 +154,7 @@ def _random_characters(objective: BiLM, count: int, generator: torch.Generator) 
     frontend = objective.forward_model.frontend
     if not isinstance(frontend, CharacterCNN):
         return torch.zeros(count, 1, dtype=torch.int64)
-    widest = max(convolution.kernel_size[0] for convolution in frontend.convolutions)  # type: ignore[union-attr, index]
+    widest = max(convolution.kernel_size[0] for convolution in frontend.convolutions)  # type: ignore[index]
     long = int(widest) + 8
     characters = torch.randint(frontend.embedding.shape[0] - 1, (count, long), generator=generator)
     lengths = torch.randint(2, 9, (count, 1), generator=generator)

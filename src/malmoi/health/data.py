@@ -37,7 +37,8 @@ def size_of_text(tokens: int, *, what: str) -> list[Finding]:
     """M105 (warning) for a text on which little can be learned."""
     if tokens < SMALL:
         problem = f"fewer than {SMALL:,} words teach a language model little more than counting would"
-        return [Finding.of("M105", "warning", what=what, tokens=tokens, problem=problem, next="fine for a trial; give more text for vectors of use.")]
+        next = "fine for a trial; give more text for vectors of use."
+        return [Finding.of("M105", "warning", what=what, tokens=tokens, problem=problem, next=next)]
     return [Finding.good("size", f"{what} has {tokens:,} tokens")]
 
 
@@ -126,7 +127,8 @@ def ranks(vocabulary: Vocabulary) -> list[Finding]:
     if len(rises):
         first = int(rises[0]) + 3
         word, after = vocabulary.words[first], vocabulary.words[first + 1]
-        problem = f"id {first} ({word!r}, {counts[first - 3]:,} times) stands before id {first + 1} ({after!r}, {counts[first - 2]:,} times)"
+        there, here = int(counts[first - 3]), int(counts[first - 2])
+        problem = f"id {first} ({word!r}, {there:,} times) stands before id {first + 1} ({after!r}, {here:,} times)"
         return [Finding.of("M106", "error", problem=problem)]
     return [Finding.good("ranks", f"{len(counts):,} word types by falling count")]
 
@@ -139,7 +141,7 @@ def indexed(shards: Shards, vocabulary: Vocabulary, *, size: int) -> list[Findin
     counted = np.bincount(ids, minlength=len(vocabulary))
     at_rest, outside = counted[UNK] / max(len(ids), 1), counted[size:].sum() / max(len(ids), 1)
     if at_rest > UNKNOWN_LIMIT:
-        next = f"{at_rest:.1%} were unknown when the shards were written, so they are lost: index the corpus again with a vocabulary of all its types."
+        next = f"{at_rest:.1%} were unknown when the shards were written: index the corpus again with a vocabulary of all its types."
     else:
         next = "raise model.head.size, or split words (text.words=punctuation)."
     found = unknown_flood(float(at_rest + outside), where="the shards", size=size, next=next)
@@ -155,7 +157,8 @@ def _same_counts(counted: np.ndarray, vocabulary: Vocabulary, *, whole: bool) ->
     if whole:
         where = int(np.abs(counted - expected).argmax())
         word, there, here = vocabulary.words[where], int(counted[where]), int(expected[where])
-        problem = f"{word!r} stands {there:,} times in the shards, {here:,} times in the counts of the vocabulary ({apart:.1%} of the mass is elsewhere)"
+        mass = f"{apart:.1%} of the mass is elsewhere"
+        problem = f"{word!r} stands {there:,} times in the shards, {here:,} times in the counts of the vocabulary ({mass})"
         return [Finding.of("M102", "error" if apart > 0.5 else "warning", problem=problem)]
     if apart > 0.5:
         return [Finding.of("M102", "error", problem=f"{apart:.1%} of the mass of its counts lies on other words than in the shards")]

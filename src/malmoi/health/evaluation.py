@@ -52,7 +52,8 @@ def training_equals_evaluation(objective: BiLM, batch: Batch) -> list[Finding]:
         if not abs(float(loss.parts[name]) - nats) <= TOLERANCE * max(1.0, abs(nats)):
             problem = f"the {name} loss of one batch is {float(loss.parts[name]):.6f} nats in training and {nats:.6f} in evaluation"
             return [Finding.of("M116", "error", problem=problem, next="let `loss` and `score` read the same vectors with the same head.")]
-    return [Finding.good("training = evaluation", f"with dropout 0 the loss of one batch agrees to {TOLERANCE:g} ({sum(exact.values()) / 2:.4f} nats)")]
+    facts = f"with dropout 0 the loss of one batch agrees to {TOLERANCE:g} ({sum(exact.values()) / 2:.4f} nats)"
+    return [Finding.good("training = evaluation", facts)]
 
 
 def dropout_places(objective: BiLM, batch: Batch, *, rate: float) -> list[Finding]:

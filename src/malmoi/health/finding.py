@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from malmoi.core.errors import MalmoiError
+from malmoi.core.spec import Spec
 
 Level = Literal["info", "warning", "error"]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Spec):
     """info: what was checked and is well; warning: worth a look; error: do not trust the result."""
 
     code: str
@@ -28,7 +27,7 @@ class Finding:
     @classmethod
     def of_error(cls, error: MalmoiError, level: Level = "error") -> Finding:
         """What a MalmoiError says, as a finding."""
-        return cls(error.code, level, error.message, error.next)
+        return cls(code=error.code, level=level, message=error.message, next=error.next)
 
     @classmethod
     def good(cls, check: str, facts: str) -> Finding:

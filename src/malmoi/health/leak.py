@@ -64,9 +64,10 @@ def _by_gradient(objective: BiLM, batch: Batch, *, name: str, row: int, position
             problem = f"the {name} prediction at position {position} depends on no input at all"
             return 0, Finding.of("M111", "error", problem=problem, next="look where the graph is cut (detach, no_grad, a zero weight).")
         return int(forbidden_RT.sum()), None
-    other, later = (wrong_RT.float() * size_RT).flatten().argmax().item().__divmod__(wrong_RT.shape[1])  # type: ignore[union-attr]
+    other, later = divmod(int((wrong_RT * size_RT).argmax()), wrong_RT.shape[1])
     culprit = _culprit(calls, size_RT.shape[0] // 2, size_RT.shape[1])
-    where = f"the {name} prediction at position {position} of row {row}, through {describe(*culprit) if culprit else type(objective).__name__},"
+    through = describe(*culprit) if culprit else type(objective).__name__
+    where = f"the {name} prediction at position {position} of row {row}, through {through},"
     what = f"the input at position {later} of row {other}"
     next = BOTH_WAYS if culprit and getattr(culprit[1], "bidirectional", False) else CAUSAL
     return 0, Finding.of("M031", "error", where=where, what=what, gradient=float(size_RT[other, later]), next=next)

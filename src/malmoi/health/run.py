@@ -35,7 +35,8 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[Finding]]:
             lines.append(json.loads(line))
         except ValueError:
             problem = f"line {number} is not JSON."
-            return lines, [Finding.of("M131", "warning", path=path, problem=problem, next="the numbers of the run are incomplete; its weights are not affected.")]
+            next = "the numbers of the run are incomplete; its weights are not affected."
+            return lines, [Finding.of("M131", "warning", path=path, problem=problem, next=next)]
     return lines, []
 
 
@@ -102,7 +103,8 @@ def gradients(metrics: Metrics, spec: TrainingSpec) -> list[Finding]:
     cut = sum(norm > spec.clip_norm for norm in late) / len(late) if spec.clip_norm is not None else 0.0
     if cut > 0.95 and spec.optimizer.kind != "adagrad":
         next = "raise training.clip_norm, or lower training.learning_rate."
-        return [Finding.of("M129", "warning", problem=f"{cut:.0%} of the steps in the second half were cut to norm {spec.clip_norm:g}", next=next)]
+        problem = f"{cut:.0%} of the steps in the second half were cut to norm {spec.clip_norm:g}"
+        return [Finding.of("M129", "warning", problem=problem, next=next)]
     return [Finding.good("gradients", f"median norm {middle:.2g} in the second half, {cut:.0%} of the steps cut")]
 
 

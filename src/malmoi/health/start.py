@@ -8,7 +8,7 @@ import torch
 
 from malmoi.core.batch import Batch
 from malmoi.health.bench import undisturbed
-from malmoi.health.finding import Finding
+from malmoi.health.finding import Finding, Level
 from malmoi.objectives import BiLM
 
 SHARE = 0.1
@@ -26,5 +26,5 @@ def start_loss(fresh: BiLM, batch: Batch) -> list[Finding]:
     if abs(loss - expected) <= SHARE * expected:
         return [Finding.good("start", f"fresh weights have a loss of {loss:.2f} nats, ln({fresh.output_size:,}) is {expected:.2f}")]
     problem = "they are sure of what they cannot know" if loss > expected else "they know what they cannot know, so something leaks"
-    level = "warning" if expected < loss <= 2 * expected else "error"
+    level: Level = "warning" if expected < loss <= 2 * expected else "error"
     return [Finding.of("M120", level, loss=loss, size=fresh.output_size, expected=expected, problem=problem)]

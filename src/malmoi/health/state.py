@@ -77,7 +77,6 @@ def _breaks(before: Batch, after: Batch) -> list[tuple[int, str]]:
     going_on: Tensor = (target == read) & (position == last + 1)
     starting = (target == end) & (read == begin) & (position == 0)
     wrong = ~(going_on | starting)
-    return [
-        (row, f"it was to read id {int(target[row])} at position {int(last[row]) + 1} and reads id {int(read[row])} at position {int(position[row])}")
-        for row in wrong.nonzero().flatten().tolist()
-    ]
+    due = [f"id {one} at position {at + 1}" for one, at in zip(target.tolist(), last.tolist(), strict=True)]
+    found = [f"id {one} at position {at}" for one, at in zip(read.tolist(), position.tolist(), strict=True)]
+    return [(row, f"it was to read {due[row]} and reads {found[row]}") for row in wrong.nonzero().flatten().tolist()]
