@@ -28,12 +28,12 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
-        wanted = any(ctx.needs_input_grad[:3])
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         rows = max(1, CHUNK_ELEMENTS // weight_VD.shape[0])
         nll_N = x_ND.new_empty(x_ND.shape[0], dtype=torch.float32)
-        d_x = torch.empty_like(x_ND) if wanted else None
-        d_weight = torch.zeros_like(weight_VD) if wanted else None
-        d_bias = torch.zeros_like(bias_V) if wanted else None
+        d_x = torch.empty_like(x_ND) if wants_x else None
+        d_weight = torch.zeros_like(weight_VD) if wants_weight else None
+        d_bias = torch.zeros_like(bias_V) if wants_bias else None
         for start in range(0, x_ND.shape[0], rows):
             x, target = x_ND[start : start + rows], target_N[start : start + rows, None]
             logits = torch.addmm(bias_V, x, weight_VD.T).float()
@@ -42,13 +42,16 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             logits.sub_(top).exp_()
             total = logits.sum(dim=1, keepdim=True)
             nll_N[start : start + rows] = (top + total.log() - at_target).squeeze(1)
-            if d_x is not None and d_weight is not None and d_bias is not None:
+            if wants_x or wants_weight or wants_bias:
                 logits.div_(total)
                 logits.scatter_add_(1, target, logits.new_full(target.shape, -1.0))
                 d_logits = logits.to(x_ND.dtype)
-                torch.mm(d_logits, weight_VD, out=d_x[start : start + rows])
-                d_weight.addmm_(d_logits.T, x)
-                d_bias.add_(d_logits.sum(0))
+                if d_x is not None:
+                    torch.mm(d_logits, weight_VD, out=d_x[start : start + rows])
+                if d_weight is not None:
+                    d_weight.addmm_(d_logits.T, x)
+                if d_bias is not None:
+                    d_bias.add_(d_logits.sum(0))
         ctx.save_for_backward(d_x, d_weight, d_bias)
         ctx.mark_non_differentiable(nll_N)
         return nll_N.sum(), nll_N
@@ -56,8 +59,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_total: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        d_x, d_weight, d_bias = ctx.saved_tensors
-        return d_x * d_total, d_weight * d_total, d_bias * d_total, None
+        return *(None if gradient is None else gradient * d_total for gradient in ctx.saved_tensors), None
 
 
 class SampledCrossEntropy(torch.autograd.Function):
