@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from malmoi import recipes as _recipes
 from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress, Silent
 from malmoi.core.recipe import CharacterSpec, TextSpec
 from malmoi.core.spec import validate
+
+if TYPE_CHECKING:
+    from malmoi.readout import Encoder
 
 Sources = Sequence[str | Path]
 Layer = str | int
@@ -23,7 +26,9 @@ def recipes(name: str | None = None) -> dict[str, Any]:
     return _recipes.describe(name)
 
 
-def corpus(sources: Sources, *, out: str | Path, document: str | None = None, words: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
+def corpus(
+    sources: Sources, *, out: str | Path, document: str | None = None, words: str | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
     """Read `sources`, count every word and write `out/vocab` and `out/corpus.json` with what was found.
 
     Returns tokens, types, documents, coverage by size, sizes by unknown rate, longest tokens. Raises MalmoiError M010 to M019, M004.
@@ -44,7 +49,12 @@ def corpus(sources: Sources, *, out: str | Path, document: str | None = None, wo
     if len(vocabulary) <= 3:
         raise MalmoiError("M013", path=", ".join(map(str, sources)))
     vocabulary.save(place / "vocab")
-    found = {"documents": count.documents, "text": text.model_dump(), **report(vocabulary, 100_000).model_dump(mode="json"), "passed_over": passed[:100]}
+    found = {
+        "documents": count.documents,
+        "text": text.model_dump(),
+        **report(vocabulary, 100_000).model_dump(mode="json"),
+        "passed_over": passed[:100],
+    }
     write_json(place / "corpus.json", {**found, "sources": [str(source) for source in sources]})
     return {"corpus": str(place), **found}
 
@@ -74,21 +84,34 @@ def pretrain(
     from malmoi import pretraining
 
     spec = pretraining.resolve(recipe, settings=settings, seed=seed, minutes=minutes, steps=steps, tokens=tokens)
-    common = {"corpus": corpus, "valid": valid, "out": Path(out), "device": device, "allow_unknown": allow_unknown, "progress": progress or Silent()}
+    common = {
+        "corpus": corpus,
+        "valid": valid,
+        "out": Path(out),
+        "device": device,
+        "allow_unknown": allow_unknown,
+        "progress": progress or Silent(),
+    }
     if dry_run:
         return pretraining.dry_run(spec, **common)  # type: ignore[arg-type]
     return pretraining.train(spec, resume=resume, **common)  # type: ignore[arg-type]
 
 
-def load(run: str | Path, *, device: str = "auto"):  # type: ignore[no-untyped-def]
+def load(run: str | Path, *, device: str = "auto") -> Encoder:
     """The encoder of a run: `malmoi.load(RUN).encode(texts, layer="mix", state="reset")` -> one float32 array a text."""
     from malmoi.core.devices import find_device
+    from malmoi.corpus import word_splitter
+    from malmoi.readout import Encoder
     from malmoi.run import load_run
 
-    return _encoder(load_run(run, device=find_device(device)))
+    opened = load_run(run, device=find_device(device))
+    models = (opened.objective.forward_model, opened.objective.backward_model)
+    return Encoder(*models, vocabulary=opened.vocabulary, split=word_splitter(opened.spec.text.words))
 
 
-def evaluate(run: str | Path, *, on: Sources, state: StateMode = "reset", batch_tokens: int = 4096, document: str | None = None, device: str = "auto") -> dict[str, Any]:
+def evaluate(
+    run: str | Path, *, on: Sources, state: StateMode = "reset", batch_tokens: int = 4096, document: str | None = None, device: str = "auto"
+) -> dict[str, Any]:
     """Exact perplexity of a text under a run: forward, backward, mean; bits per byte; unknown rate; counts.
 
     `state`: where each document starts: from zero, from the warm state, or ("compat") all documents as one stream.
@@ -104,7 +127,12 @@ def evaluate(run: str | Path, *, on: Sources, state: StateMode = "reset", batch_
     place = find_device(device)
     opened = load_run(run, device=place)
     if not opened.has_head:
-        raise MalmoiError("M051", format="likelihoods", problem="it was imported without its softmax", next="old checkpoints never carry it; the run embeds, but cannot score.")
+        raise MalmoiError(
+            "M051",
+            format="likelihoods",
+            problem="it was imported without its softmax",
+            next="old checkpoints never carry it; the run embeds, but cannot score.",
+        )
     text = opened.spec.text if document is None else validate(TextSpec, {**opened.spec.text.model_dump(), "document": document})
     split = word_splitter(text.words)
     encoded = encode_documents((split(each.text) for each in read(on, text)), opened.vocabulary)
@@ -127,17 +155,29 @@ def embed(
     device: str = "auto",
 ) -> dict[str, Any]:
     """Write the vectors of every line of `input` to `output` (.npz or .parquet), in the order of the file."""
-    from malmoi.readout import embed_file
+    from malmoi.readout import write_vectors
+    from malmoi.readout.writers import check_output
 
+    check_output(output)
     encoder = load(run, device=device)
-    return {"run": str(run), **embed_file(encoder, input=Path(input), output=Path(output), layer=layer, pool=pool, state=state, batch_size=batch_size)}
+    vectors = encoder.stream(_lines(Path(input)), layer=layer, pool=pool, state=state, batch_size=batch_size)
+    lines = write_vectors(output, vectors, pooled=pool != "none")
+    return {"run": str(run), "output": str(output), "lines": lines, "width": encoder.width, "layer": layer, "pool": pool, "state": state}
 
 
-def neighbours(run: str | Path, *, texts: Sequence[str], among: str | Path, count: int = 5, layer: Layer = "top", device: str = "auto") -> dict[str, Any]:
+def neighbours(
+    run: str | Path, *, texts: Sequence[str], among: str | Path, count: int = 5, layer: Layer = "top", device: str = "auto"
+) -> dict[str, Any]:
     """For each text with a *marked* word, the words of file `among` whose vectors in context are nearest to it."""
     from malmoi.readout import neighbours as nearest_in_context
 
-    return {"run": str(run), "queries": nearest_in_context(load(run, device=device), texts, among=Path(among), count=count, layer=layer)}
+    encoder = load(run, device=device)
+
+    def find(text: str) -> dict[str, Any]:
+        found = nearest_in_context(encoder, text, among=_lines(Path(among)), layer=layer, count=count)
+        return {"text": text, "neighbours": [_shown(each) for each in found]}
+
+    return {"run": str(run), "queries": [find(text) for text in texts]}
 
 
 def doctor(path: str | Path) -> dict[str, Any]:
@@ -145,23 +185,35 @@ def doctor(path: str | Path) -> dict[str, Any]:
     from malmoi.diagnosis import diagnose
 
     findings = diagnose(Path(path))
-    return {"ok": not any(finding.level == "error" for finding in findings), "path": str(path), "findings": [finding.model_dump() for finding in findings]}
+    return {
+        "ok": not any(finding.level == "error" for finding in findings),
+        "path": str(path),
+        "findings": [finding.model_dump() for finding in findings],
+    }
 
 
 def import_(format: str, *, paths: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
     """Make a run of a foreign checkpoint. allennlp: options.json and weights.hdf5."""
-    from malmoi.transfer import import_allennlp
+    from malmoi.export.allennlp import import_allennlp
 
     _known_format(format)
-    return import_allennlp(paths, Path(out))
+    if len(paths) != 2:
+        problem, next = f"{len(paths)} files were given", "give options.json and weights.hdf5."
+        raise MalmoiError("M009", argument="import allennlp", value=" ".join(map(str, paths)), problem=problem, next=next)
+    path = import_allennlp(paths[0], paths[1], out)
+    return {"run": str(path), "format": format, "head": False, "next": [f"malmoi embed {path} --input FILE --output vectors.npz"]}
 
 
 def export(run: str | Path, *, format: str, out: str | Path) -> dict[str, Any]:
-    """Write a run in a foreign format. allennlp: options.json and weights.hdf5."""
-    from malmoi.transfer import export_allennlp
+    """Write a run in a foreign format. allennlp: options.json and weights.hdf5 (the format has no place for a softmax)."""
+    from malmoi.export.allennlp import kept_options, write_allennlp
+    from malmoi.run import load_run
 
     _known_format(format)
-    return export_allennlp(Path(run), Path(out))
+    opened = load_run(run)
+    state = dict(opened.objective.named_parameters())
+    notes = write_allennlp(out, spec=opened.spec, state=state, options=kept_options(opened.path))
+    return {"run": str(run), "format": format, "out": str(out), "notes": notes}
 
 
 def quickstart(out: str | Path | None = None, *, minutes: float = 4, progress: Progress | None = None) -> dict[str, Any]:
@@ -171,20 +223,39 @@ def quickstart(out: str | Path | None = None, *, minutes: float = 4, progress: P
     return tour(Path(out) if out is not None else None, minutes=minutes, progress=progress or Silent())
 
 
-def _encoder(opened):  # type: ignore[no-untyped-def]
-    from malmoi.corpus import word_splitter
-    from malmoi.readout import Encoder, warm_state
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, empty ones included, checked and normalized as everywhere."""
+    from malmoi.corpus.blocks import blocks
+    from malmoi.corpus.sources import source_files
 
-    forward, backward = opened.objective.forward_model, opened.objective.backward_model
-    split = word_splitter(opened.spec.text.words)
-    return Encoder(forward, backward, vocabulary=opened.vocabulary, split=split, warm=warm_state(forward, backward, vocabulary=opened.vocabulary))
+    for file in source_files([path]):
+        for _, block in blocks(file):
+            yield from block.split("\n")
+
+
+def _shown(found: Any) -> dict[str, Any]:
+    words = list(found.words)
+    words[found.position] = f"*{words[found.position]}*"
+    return {
+        "score": round(found.similarity, 4),
+        "text": " ".join(words),
+        "word": found.word,
+        "line": found.line,
+        "position": found.position,
+    }
 
 
 def _known_format(format: str) -> None:
     from malmoi.core.errors import nearest
 
     if format not in FORMATS:
-        raise MalmoiError("M009", argument="the format", value=format, problem=f"it is not one that malmoi reads and writes{nearest(format, FORMATS)}", next=f"use one of: {', '.join(FORMATS)}.")
+        raise MalmoiError(
+            "M009",
+            argument="the format",
+            value=format,
+            problem=f"it is not one that malmoi reads and writes{nearest(format, FORMATS)}",
+            next=f"use one of: {', '.join(FORMATS)}.",
+        )
 
 
 class _Count:

@@ -1,4 +1,4 @@
-"""From sources to what training reads: corpus -> vocabulary -> shards, and the held-out text. Stages that are done are taken as they are."""
+"""From sources to what training reads: vocabulary, shards, held-out text. Stages that are done are taken as they are."""
 
 from __future__ import annotations
 

@@ -33,11 +33,19 @@ from malmoi.vocab import EncodedText
 WORDS_A_STEP_OF_A_TRIAL = 640
 
 
-def resolve(recipe: str, *, settings: Sequence[str], seed: int | None, minutes: float | None, steps: int | None, tokens: int | None) -> RunSpec:
+def resolve(
+    recipe: str, *, settings: Sequence[str], seed: int | None, minutes: float | None, steps: int | None, tokens: int | None
+) -> RunSpec:
     """The recipe with the user's settings. Raises MalmoiError M001, M002 or M009 (two budgets)."""
     budget = {name: value for name, value in (("minutes", minutes), ("steps", steps), ("tokens", tokens)) if value is not None}
     if len(budget) > 1:
-        raise MalmoiError("M009", argument="the budget", value=" and ".join(budget), problem="a run has one", next="give one of --minutes, --steps, --tokens.")
+        raise MalmoiError(
+            "M009",
+            argument="the budget",
+            value=" and ".join(budget),
+            problem="a run has one",
+            next="give one of --minutes, --steps, --tokens.",
+        )
     changes = [*settings, *([f"seed={seed}"] if seed is not None else [])]
     if budget:
         changes += [f"training.{name}=null" for name in ("minutes", "steps", "tokens", "epochs") if name not in budget]
@@ -54,7 +62,9 @@ def claim(spec: RunSpec, out: Path, *, resume: bool) -> RunSpec:
     if not resume:
         if holds:
             what = "another run" if "spec.json" in holds else f"other files ({holds[0]})"
-            raise MalmoiError("M004", path=out, what=what, instead="go on with that run by --resume" if "spec.json" in holds else "empty it")
+            raise MalmoiError(
+                "M004", path=out, what=what, instead="go on with that run by --resume" if "spec.json" in holds else "empty it"
+            )
         runs.begin(out, spec, state="begun")
         return spec
     if not holds:
@@ -66,7 +76,17 @@ def claim(spec: RunSpec, out: Path, *, resume: bool) -> RunSpec:
     return spec
 
 
-def train(spec: RunSpec, *, corpus: Sequence[str | Path], valid: Sequence[str | Path], out: Path, device: str, resume: bool, allow_unknown: bool, progress: Progress) -> dict[str, Any]:
+def train(
+    spec: RunSpec,
+    *,
+    corpus: Sequence[str | Path],
+    valid: Sequence[str | Path],
+    out: Path,
+    device: str,
+    resume: bool,
+    allow_unknown: bool,
+    progress: Progress,
+) -> dict[str, Any]:
     """A whole run; see `malmoi.pretrain`."""
     place = find_device(device)
     with runs.locked(out):
@@ -155,7 +175,16 @@ def _next(out: Path, outcome: Outcome) -> list[str]:
     ]
 
 
-def dry_run(spec: RunSpec, *, corpus: Sequence[str | Path], valid: Sequence[str | Path], out: Path, device: str, allow_unknown: bool, progress: Progress) -> dict[str, Any]:
+def dry_run(
+    spec: RunSpec,
+    *,
+    corpus: Sequence[str | Path],
+    valid: Sequence[str | Path],
+    out: Path,
+    device: str,
+    allow_unknown: bool,
+    progress: Progress,
+) -> dict[str, Any]:
     """Parameters, memory and time of a run, and nothing left on disk: the text is counted in a temporary directory, and a few steps
     with fewer streams are timed. Time scales with the words of a step."""
     import tempfile
@@ -176,17 +205,33 @@ def dry_run(spec: RunSpec, *, corpus: Sequence[str | Path], valid: Sequence[str 
             "parameters": memory.parameters,
             "output_parameters": memory.output_parameters,
             "memory_bytes": held + memory.total,
-            "memory": {"process": held, "weights": memory.weights, "gradients": memory.gradients, "optimizer": memory.optimizer, "activations": memory.activations},
+            "memory": {
+                "process": held,
+                "weights": memory.weights,
+                "gradients": memory.gradients,
+                "optimizer": memory.optimizer,
+                "activations": memory.activations,
+            },
             "available_bytes": free,
             "text": summary(prepared),
         }
         if place.type == "cpu" and free is not None and memory.total > free:
-            return {**result, "next": ["this is more memory than the machine has free: take a smaller recipe, or lower model.head.size or stream.streams"]}
+            return {
+                **result,
+                "next": [
+                    "this is more memory than the machine has free: take a smaller recipe, or lower model.head.size or stream.streams"
+                ],
+            }
         progress.stage("timing a few steps")
         speed = _speed(spec, prepared, place)
         steps = total_steps(spec.training, batches)
         words = steps * batches.tokens_per_step * spec.training.accumulate if steps else speed * 60 * (spec.training.minutes or 0)
-        result |= {"words_per_second": round(speed, 1), "words": round(words), "epochs": round(words / batches.positions, 3), "steps": steps}
+        result |= {
+            "words_per_second": round(speed, 1),
+            "words": round(words),
+            "epochs": round(words / batches.positions, 3),
+            "steps": steps,
+        }
         result["seconds"] = round(words / speed)
         return result
 
@@ -232,6 +277,3 @@ def _available() -> int | None:
         return int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError):
         return None
-
-
-

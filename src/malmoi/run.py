@@ -1,8 +1,8 @@
 """A run on disk: how it is begun, found again, opened.
 
-    RUN/spec.json        the whole choice of the run
-    RUN/manifest.json    kind, versions, fingerprints of the parents (corpus, vocabulary, shards), arguments, counts, result
-    RUN/vocab  shards  checkpoints  evals  metrics.jsonl
+RUN/spec.json        the whole choice of the run
+RUN/manifest.json    kind, versions, fingerprints of the parents (corpus, vocabulary, shards), arguments, counts, result
+RUN/vocab  shards  checkpoints  evals  metrics.jsonl
 """
 
 from __future__ import annotations
@@ -61,7 +61,16 @@ def record(path: Path, **facts: Any) -> None:
     file = path / "manifest.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     files = {"spec.json": {"bytes": (path / "spec.json").stat().st_size, "sha256": sha256(path / "spec.json")}}
-    write_json(file, {"kind": KIND, "versions": versions(), **{k: v for k, v in before.items() if k not in ("kind", "versions")}, **facts, "files": files})
+    write_json(
+        file,
+        {
+            "kind": KIND,
+            "versions": versions(),
+            **{k: v for k, v in before.items() if k not in ("kind", "versions")},
+            **facts,
+            "files": files,
+        },
+    )
 
 
 @contextmanager
@@ -122,7 +131,8 @@ def load_run(path: str | Path, *, device: torch.device | str = "cpu") -> Run:
     path = Path(path)
     spec, manifest = read_spec(path)
     vocabulary = Vocabulary.load(path / "vocab")
-    chosen, problems = checkpoints.best(path / "checkpoints"), []
+    chosen = checkpoints.best(path / "checkpoints")
+    problems: list[MalmoiError] = []
     if chosen is None:
         chosen, problems = checkpoints.last_good(path / "checkpoints")
     if chosen is None:
@@ -137,4 +147,6 @@ def load_run(path: str | Path, *, device: torch.device | str = "cpu") -> Run:
 def differences(before: RunSpec, after: RunSpec) -> list[str]:
     """Fields in which two specs differ, the budget apart: `path: old -> new`."""
     old, new = dict(leaves(before)), dict(leaves(after))
-    return [f"{path}: {old.get(path)} -> {new.get(path)}" for path in {**old, **new} if path not in BUDGET and old.get(path) != new.get(path)]
+    return [
+        f"{path}: {old.get(path)} -> {new.get(path)}" for path in {**old, **new} if path not in BUDGET and old.get(path) != new.get(path)
+    ]

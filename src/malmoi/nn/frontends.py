@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from malmoi.core.batch import Batch
 from malmoi.core.recipe import CharacterCNNSpec
 
-
 LENGTH_GROUPS = 4
 """Parts of about equal size into which the distinct words of a batch are sorted by length."""
 
@@ -50,12 +49,14 @@ class CharacterCNN(nn.Module):
         total = sum(count for _, count in spec.filters)
         self.highways = nn.ModuleList(Highway(total) for _ in range(spec.highway))
         self.projection = nn.Linear(total, width) if total != width else nn.Identity()
-        for conv, (wide, _) in zip(self.convolutions, spec.filters):
+        for convolution in self.convolutions:
+            assert isinstance(convolution, nn.Conv1d)
             if spec.activation == "relu":
-                nn.init.uniform_(conv.weight, -0.05, 0.05)
+                nn.init.uniform_(convolution.weight, -0.05, 0.05)
             else:
-                nn.init.normal_(conv.weight, std=math.sqrt(1.0 / (wide * spec.width)))
-            nn.init.zeros_(conv.bias)
+                nn.init.normal_(convolution.weight, std=math.sqrt(1.0 / (convolution.kernel_size[0] * spec.width)))
+            assert convolution.bias is not None
+            nn.init.zeros_(convolution.bias)
         if isinstance(self.projection, nn.Linear):
             nn.init.normal_(self.projection.weight, std=math.sqrt(1.0 / total))
             nn.init.zeros_(self.projection.bias)
@@ -78,7 +79,7 @@ class CharacterCNN(nn.Module):
     def _pooled(self, characters_WC: Tensor, longest: int) -> Tensor:
         """(W, F): the convolutions at their best place. Of the padding behind the longest word only as much is read as gives each
         filter one window of nothing but padding: further ones cannot change the maximum."""
-        widest = max(convolution.kernel_size[0] for convolution in self.convolutions)  # type: ignore[index, union-attr]
+        widest = max(convolution.kernel_size[0] for convolution in self.convolutions)  # type: ignore[index]
         x_WdC = F.embedding(characters_WC[:, : longest + widest], self.embedding).transpose(1, 2)
         return torch.cat([convolution(x_WdC).amax(dim=2) for convolution in self.convolutions], dim=1)
 

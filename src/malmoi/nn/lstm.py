@@ -31,6 +31,7 @@ class LSTM(nn.Module):
         self.projection = nn.Parameter(torch.empty(width, spec.cell))
         forget = torch.zeros(4 * spec.cell)
         forget[spec.cell : 2 * spec.cell] = spec.forget_bias
+        self.forget: Tensor
         self.register_buffer("forget", forget, persistent=False)
         # bilm-tf keeps [input; recurrent] in one matrix and TensorFlow's default draws it uniformly (Glorot and Bengio 2010)
         bound = math.sqrt(6.0 / (2 * width + 4 * spec.cell))
@@ -42,7 +43,9 @@ class LSTM(nn.Module):
         """Zeros: h (R, D), c (R, H)."""
         return self.bias.new_zeros(rows, self.width), self.bias.new_zeros(rows, self.cells)
 
-    def forward(self, x_RTD: Tensor, state: tuple[Tensor, ...] | None = None, valid_RT: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(
+        self, x_RTD: Tensor, state: tuple[Tensor, ...] | None = None, valid_RT: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(outputs (R, T, D), state after the last position). Positions with `valid_RT` False leave the state as it is."""
         h_RD, c_RH = state or self.initial_state(x_RTD.shape[0])
         weights = Weights(self.input, self.recurrent, self.bias + self.forget, self.projection)
@@ -62,7 +65,15 @@ class LSTM(nn.Module):
         """torch's own LSTM (cuDNN on CUDA). It has two biases, of which the second is 0 here."""
         dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x_TRD.dtype
         tensors = [weights.input, weights.recurrent, weights.bias, torch.zeros_like(weights.bias), weights.projection]
-        y_TRD, h, c = torch._VF.lstm(  # type: ignore[attr-defined]
-            x_TRD.to(dtype), (h_RD[None].to(dtype), c_RH[None].to(dtype)), [tensor.to(dtype) for tensor in tensors], True, 1, 0.0, self.training, False, False
+        y_TRD, h, c = torch._VF.lstm(
+            x_TRD.to(dtype),
+            (h_RD[None].to(dtype), c_RH[None].to(dtype)),
+            [tensor.to(dtype) for tensor in tensors],
+            True,
+            1,
+            0.0,
+            self.training,
+            False,
+            False,
         )
         return y_TRD, h[0], c[0].float()

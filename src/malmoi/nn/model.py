@@ -18,6 +18,11 @@ class Model(nn.Module):
         self.heads = nn.ModuleDict(heads)
         self.dropout = nn.Dropout(dropout)
 
+    def initial_state(self, rows: int) -> State:
+        """The backbone's state before the first position of `rows` rows."""
+        state: State = self.backbone.initial_state(rows)  # type: ignore[operator]
+        return state
+
     def encode(self, batch: Batch, state: State | None = None, valid_RT: Tensor | None = None) -> Trace:
         """Every layer of every row."""
         return self.trace(self.frontend(batch), state, valid_RT)

@@ -33,7 +33,9 @@ class Clips(NamedTuple):
     projection: float
 
 
-def steps(x_TRD: Tensor, h_RP: Tensor, c_RH: Tensor, weights: Weights, clips: Clips, valid_TR: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def steps(
+    x_TRD: Tensor, h_RP: Tensor, c_RH: Tensor, weights: Weights, clips: Clips, valid_TR: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """(outputs (T, R, P), last h, last c), step by step in plain operations.
 
     Where `valid_TR` is False the state passes through unchanged and the output is 0. Sak et al. 2014 with bilm-tf's clipping.
@@ -59,7 +61,15 @@ class Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_TRD: Tensor, h_RP: Tensor, c_RH: Tensor, w_input: Tensor, w_recurrent: Tensor, bias: Tensor, w_projection: Tensor, clips: Clips
+        ctx: Any,
+        x_TRD: Tensor,
+        h_RP: Tensor,
+        c_RH: Tensor,
+        w_input: Tensor,
+        w_recurrent: Tensor,
+        bias: Tensor,
+        w_projection: Tensor,
+        clips: Clips,
     ) -> tuple[Tensor, Tensor, Tensor]:
         T, R, _ = x_TRD.shape
         H, P = w_projection.shape[1], w_projection.shape[0]

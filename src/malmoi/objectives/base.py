@@ -10,7 +10,7 @@ from torch import Tensor
 from malmoi.core.batch import Batch
 
 Carry = Any
-"""What goes from one window to the next: a tree of tuples and dicts of tensors, opaque to everyone but its objective; None at the start."""
+"""What goes from one window to the next: a tree of tuples and dicts of tensors, opaque to all but its objective; None at the start."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ R rows (the first half forward, the second backward), T positions, D width, N pr
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class BiLM(nn.Module):
 
     def initial_carry(self, rows: int) -> dict[str, State]:
         """Zero states for `rows` rows a direction."""
-        return {name: model.backbone.initial_state(rows) for name, model in self.directions()}
+        return {name: model.initial_state(rows) for name, model in self.directions()}
 
     def traces(self, batch: Batch, carry: dict[str, State] | None = None) -> dict[str, Trace]:
         """Every layer of both directions, each (R/2, T, D); the backward rows stay in their own (reversed) order."""
@@ -64,8 +64,8 @@ class BiLM(nn.Module):
 
     def traces_of(self, x_RTD: Tensor, carry: dict[str, State] | None = None) -> dict[str, Trace]:
         """`traces` from front-end vectors on."""
-        halves = x_RTD.chunk(2)
-        return {name: model.trace(half, carry[name] if carry else None) for (name, model), half in zip(self.directions(), halves)}
+        halves = zip(self.directions(), x_RTD.chunk(2), strict=True)
+        return {name: model.trace(half_RTD, carry[name] if carry else None) for (name, model), half_RTD in halves}
 
     def loss(self, batch: Batch, carry: dict[str, State] | None = None) -> Loss:
         """The training loss of a batch; the carry that comes back is detached (truncated back-propagation)."""

@@ -46,7 +46,9 @@ def _tied(model: ModelSpec, frontend: nn.Module) -> nn.Parameter | None:
             next="set model.head.tied=false, or model.frontend.kind=token_embedding.",
         )
     if model.head.softmax.kind == "adaptive":
-        raise MalmoiError("M030", problem="adaptive softmax has matrices of several widths", next="set model.head.softmax.kind=full or sampled.")
+        raise MalmoiError(
+            "M030", problem="adaptive softmax has matrices of several widths", next="set model.head.softmax.kind=full or sampled."
+        )
     return frontend.weight
 
 

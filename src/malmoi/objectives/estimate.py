@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from malmoi.core.recipe import AdagradSpec, BackboneSpec, CharacterCNNSpec, RunSpec, SampledSoftmaxSpec
-from malmoi.nn.heads import CHUNK_ELEMENTS
+from malmoi.nn.heads import CACHED_ELEMENTS, CHUNK_ELEMENTS
 from malmoi.objectives.build import build
 
 FLOAT = 4
@@ -82,14 +82,17 @@ def _frontend(spec: RunSpec, *, distinct: int, longest: int) -> int:
     filters = sum(count for _, count in frontend.filters)
     places = min(longest + max(wide for wide, _ in frontend.filters), spec.characters.length)
     largest = max(count for _, count in frontend.filters)
-    return distinct * (places * (filters + largest + 3 * frontend.width) + filters * (2 + 6 * frontend.highway)) + _positions(spec) * spec.model.width
+    return (
+        distinct * (places * (filters + largest + 3 * frontend.width) + filters * (2 + 6 * frontend.highway))
+        + _positions(spec) * spec.model.width
+    )
 
 
 def _head(spec: RunSpec, size: int, rows: int) -> int:
-    """Sampled: the logits, the masked ones and their gradient. Full: one chunk, and the gradient of the weights made in the forward pass."""
+    """Sampled: a chunk of logits, the gathered rows and their gradients. Full: one chunk of logits, and the gradient of the weights."""
     positions, width = _positions(spec), spec.model.width
     if rows:
-        return 4 * positions * (rows - positions) + 3 * rows * width
+        return 2 * CACHED_ELEMENTS + 3 * positions * width + 4 * rows * width
     if spec.model.head.softmax.kind == "adaptive":
         return 3 * positions * 4000
     return min(CHUNK_ELEMENTS, positions * size) + size * width

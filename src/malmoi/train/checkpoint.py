@@ -61,7 +61,9 @@ def save(directory: Path, checkpoint: Checkpoint, module: nn.Module) -> Path:
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint but its model; every file is verified first (M006, M020, M021)."""
     manifest = verify(path, KIND, next=AGAIN)
-    groups = {name: load_file(path / f"{name}.safetensors") if (path / f"{name}.safetensors").exists() else {} for name in ("optimizer", "carry")}
+    groups = {
+        name: load_file(path / f"{name}.safetensors") if (path / f"{name}.safetensors").exists() else {} for name in ("optimizer", "carry")
+    }
     facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
     return Checkpoint(step=manifest["step"], facts=facts, **groups)
 
@@ -83,8 +85,15 @@ def load_module(path: Path, module: nn.Module, *, verified: bool = False) -> Non
         aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
         names = set(file.keys())
         if names != set(own) or aliases != own_aliases:
-            odd = sorted((names ^ set(own)) | {name for name in set(aliases) | set(own_aliases) if aliases.get(name) != own_aliases.get(name)})
-            raise MalmoiError("M032", what=path, problem=f"its weights are not those of the spec (first: {odd[0]})", next="load it with its own spec.json.")
+            odd = sorted(
+                (names ^ set(own)) | {name for name in set(aliases) | set(own_aliases) if aliases.get(name) != own_aliases.get(name)}
+            )
+            raise MalmoiError(
+                "M032",
+                what=path,
+                problem=f"its weights are not those of the spec (first: {odd[0]})",
+                next="load it with its own spec.json.",
+            )
         for name, tensor in own.items():
             found = file.get_tensor(name)
             if found.shape != tensor.shape:

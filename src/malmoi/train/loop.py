@@ -7,10 +7,11 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterator, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -123,7 +124,9 @@ def fit(
     metrics.close()
     spent = max(at.seconds - earlier, 1e-9)
     speed = (at.step - first_step) * batches.tokens_per_step * spec.accumulate / spent
-    return Outcome(step=at.step, tokens=at.tokens, seconds=at.seconds, stopped=stop[0] if stop else "done", best=at.best, tokens_per_second=speed)
+    return Outcome(
+        step=at.step, tokens=at.tokens, seconds=at.seconds, stopped=stop[0] if stop else "done", best=at.best, tokens_per_second=speed
+    )
 
 
 def schedule(spec: TrainingSpec, done: float) -> float:
@@ -183,7 +186,9 @@ def _validations(spec: TrainingSpec, batches: Batches, at: Position) -> int:
     return min(int(_fraction(spec, batches, at) * spec.validations + 1e-9), spec.validations)
 
 
-def _validate(objective: nn.Module, validate: Callable[[], dict[str, float]], at: Position, metrics: _Metrics, *, progress: Progress) -> Position:
+def _validate(
+    objective: nn.Module, validate: Callable[[], dict[str, float]], at: Position, metrics: _Metrics, *, progress: Progress
+) -> Position:
     objective.eval()
     facts = validate()
     metrics.write(at, {f"valid_{name}": value for name, value in facts.items()})

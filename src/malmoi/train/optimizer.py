@@ -15,7 +15,7 @@ class Optimizer:
     """
 
     def __init__(self, module: nn.Module, spec: TrainingSpec) -> None:
-        self.names = {parameter: name for name, parameter in module.named_parameters() if parameter.requires_grad}
+        self.names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters() if parameter.requires_grad}
         sparse = _sparse_parameters(module)
         dense = [parameter for parameter in self.names if parameter not in sparse]
         rows = [parameter for parameter in self.names if parameter in sparse]

@@ -1,0 +1,61 @@
+"""What `malmoi doctor` is given: a run, shards, a counted corpus, or text. Opens it and hands it to the checks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from malmoi import run as runs
+from malmoi.core.artifact import MANIFEST
+from malmoi.core.errors import MalmoiError
+from malmoi.core.recipe import TextSpec
+from malmoi.core.spec import validate
+from malmoi.health import Finding, examine_corpus, examine_run, examine_shards
+from malmoi.shards import Shards
+from malmoi.vocab import Vocabulary
+
+
+def diagnose(path: Path) -> list[Finding]:
+    """Every check that fits what `path` is. Damage that keeps a check from running is a finding itself."""
+    kind = _kind(path)
+    try:
+        if kind == "run":
+            return _run(path)
+        if kind == "shards":
+            return examine_shards(path, Vocabulary.load(_beside(path)))
+        if kind == "corpus":
+            return _corpus(path)
+    except MalmoiError as problem:
+        return [Finding.of_error(problem)]
+    return examine_corpus([path])
+
+
+def _kind(path: Path) -> str:
+    if (path / "spec.json").is_file() or (path / "checkpoints").is_dir():
+        return "run"
+    if (path / "corpus.json").is_file():
+        return "corpus"
+    if (path / MANIFEST).is_file():
+        return str(json.loads((path / MANIFEST).read_text(encoding="utf-8")).get("kind"))
+    return "text"
+
+
+def _run(path: Path) -> list[Finding]:
+    opened = runs.load_run(path)
+    stored = path / "shards"
+    shards = Shards.open(stored, opened.vocabulary) if stored.is_dir() else None
+    parts = {"objective": opened.objective, "vocabulary": opened.vocabulary, "shards": shards}
+    return examine_run(opened.spec, directory=path, step=opened.step, **parts)  # type: ignore[arg-type]
+
+
+def _corpus(path: Path) -> list[Finding]:
+    facts = json.loads((path / "corpus.json").read_text(encoding="utf-8"))
+    return examine_corpus(facts["sources"], text=validate(TextSpec, facts["text"]), vocabulary=Vocabulary.load(path / "vocab"))
+
+
+def _beside(shards: Path) -> Path:
+    """The vocabulary of shards stands beside them."""
+    vocabulary = shards.parent / "vocab"
+    if not (vocabulary / MANIFEST).is_file():
+        raise MalmoiError("M021", path=vocabulary, next="keep the vocabulary beside the shards, or examine the whole run.")
+    return vocabulary
