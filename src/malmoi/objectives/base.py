@@ -15,7 +15,8 @@ Carry = Any
 
 @dataclass(frozen=True)
 class Loss:
-    """total: what is minimized, a differentiable mean in nats. parts: named means for the record. count: predictions a part is the mean of."""
+    """total: what is minimized, a differentiable mean in nats. parts: named means for the record, each over
+    `count` predictions."""
 
     total: Tensor
     parts: dict[str, Tensor]
