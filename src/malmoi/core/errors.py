@@ -93,6 +93,7 @@ CATALOGUE: dict[str, Entry] = {
     "M129": Entry("the gradients look unhealthy: {problem}.", "{next}"),
     "M130": Entry("the loss rises: {before:.3f} nats in the second quarter of the run, {after:.3f} in the last.", "lower training.learning_rate, or let it decay."),
     "M131": Entry("{path} is damaged: {problem}", "{next}"),
+    "M132": Entry("`encode` gives other vectors than the model that was trained: {problem}.", "let readout and training call the same modules."),
     # M09x: the command line itself
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),
     "M098": Entry("{problem}.", "`{command} --help` shows how it is used."),

@@ -1,0 +1,1 @@
+"""Other people's formats: what malmoi reads from them and writes for them."""

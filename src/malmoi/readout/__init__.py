@@ -1,0 +1,9 @@
+"""From traces to vectors: layers, scalar mix, pooling, states, neighbours, and the files that `malmoi embed` writes."""
+
+from malmoi.readout.encoder import Encoder
+from malmoi.readout.layers import Pool, ScalarMix
+from malmoi.readout.neighbours import Neighbour, neighbours
+from malmoi.readout.states import StateMode, warm_state
+from malmoi.readout.writers import write_vectors
+
+__all__ = ["Encoder", "Neighbour", "Pool", "ScalarMix", "StateMode", "neighbours", "warm_state", "write_vectors"]
