@@ -62,7 +62,6 @@ CATALOGUE: dict[str, Entry] = {
     # M05x: import and export
     "M050": Entry("{path} is not an AllenNLP ELMo checkpoint: {problem}.", "{next}"),
     "M051": Entry("this run cannot be written as {format}: {problem}.", "{next}"),
-    "M052": Entry("{path} predicts no words: it was imported from a format without a softmax.", "it gives vectors: use embed, neighbours or export."),
     # M10x-M13x: what `malmoi doctor` finds
     "M100": Entry("{check}: {facts}.", "nothing to do."),
     "M101": Entry("{rate:.1%} of the tokens in {where} are <unk> with {size:,} words; the limit is {limit:.0%}.", "{next}"),
