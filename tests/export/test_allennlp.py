@@ -111,9 +111,7 @@ def test_round_trip_of_bilm_tf_through_a_run(shared: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("skips", "clip", "cell"), [(True, None, 10), (False, 0.2, 10), (True, 0.5, 6)])
-def test_a_model_of_our_own_is_read_by_the_original(
-    skips: bool, clip: float | None, cell: int, oracle: ModuleType, tmp_path: Path
-) -> None:
+def test_a_model_of_our_own_is_read_by_the_original(skips: bool, clip: float | None, cell: int, oracle: ModuleType, tmp_path: Path) -> None:
     spec = RunSpec(
         name="own",
         seed=3,

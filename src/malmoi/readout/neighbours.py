@@ -80,21 +80,26 @@ def marked_word(query: str, split: Callable[[str], list[str]]) -> tuple[list[str
     words = split(plain)
     problem = "no word of it stands between asterisks" if not found else "more than one word of it stands between asterisks"
     if len(found) == 1:
-        start = found[0].start()
-        covering = [index for index, (first, last) in enumerate(_places(words, plain)) if first < start + len(found[0][1]) and last > start]
+        start, end = found[0].start(), found[0].start() + len(found[0][1])
+        places = _places(words, plain)
+        covering = [index for index, (first, last) in enumerate(places) if first < end and last > start]
+        if not places:
+            covering = list(range(len(split(plain[:start])), len(split(plain[:end]))))
         if len(covering) == 1:
             return words, covering[0]
     raise MalmoiError("M009", argument="the text", value=query, problem=problem, next='mark one, as in "the *class* of 1984".')
 
 
-def _places(words: list[str], text: str) -> Iterable[tuple[int, int]]:
-    """Where each word stands in the text; a word that a splitter has rewritten is taken to stand where the one before it ended."""
-    at = 0
+def _places(words: list[str], text: str) -> list[tuple[int, int]]:
+    """Where each word stands in the text; nothing if the splitter has rewritten a word, so that it cannot be found again."""
+    places, at = [], 0
     for word in words:
-        found = text.find(word, at)
-        start = at if found < 0 else found
-        at = start + len(word) if found >= 0 else min(start + 1, len(text))
-        yield start, at
+        start = text.find(word, at)
+        if start < 0:
+            return []
+        at = start + len(word)
+        places.append((start, at))
+    return places
 
 
 def _lines(encoder: Encoder, among: Iterable[str], word: str | None, numbers: deque[int]) -> Iterable[list[str]]:

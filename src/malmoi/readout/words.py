@@ -54,7 +54,7 @@ class WordVectors:
         """Put the words of `lines` into `table`; earlier words stay if there is room for all."""
         wanted = dict.fromkeys(word for line in lines for word in line)
         fresh = [word for word in wanted if word not in self._rows]
-        if not self._rows:
+        if not len(self.table):
             self._start()
         elif (len(self._rows) + len(fresh)) * self.table.shape[1] > TABLE_FLOATS:
             self._start()
