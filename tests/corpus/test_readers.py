@@ -178,10 +178,12 @@ def test_the_length_of_a_line_is_judged_exactly(tmp_path: Path, monkeypatch: pyt
     from malmoi.corpus.blocks import blocks
 
     path = tmp_path / "a.txt"
-    for size in (1, 3, 100):
+    for size in (1, 3, 7):  # a piece is never longer than the limit
         monkeypatch.setattr(compressed, "CHUNK", size)
         path.write_bytes(b"ab\r\n" + b"x" * 20 + b"\ncd")
         assert "\n".join(block for _, block in blocks(path, limit=20, what="line", next="")) == "ab\n" + "x" * 20 + "\ncd"
+        with pytest.raises(MalmoiError, match="line 2"):
+            list(blocks(path, limit=19, what="line", next=""))
 
 
 def test_a_file_without_blank_lines_is_no_paragraph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

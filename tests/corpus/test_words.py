@@ -22,6 +22,7 @@ def test_punctuation_keeps_words_of_every_script_whole() -> None:
     split = word_splitter("punctuation")
     assert split("Don't 3.14 (한국어를) 2024년…") == ["Don", "'", "t", "3", ".", "14", "(", "한국어를", ")", "2024년", "…"]
     assert split("हिन्दी में! e\u0301tude a_b") == ["हिन्दी", "में", "!", "e\u0301tude", "a_b"]
+    assert split("می\u200cخواهم ක්\u200dර.") == ["می\u200cخواهم", "ක්\u200dර", "."]
 
 
 @given(ANY)

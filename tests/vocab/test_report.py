@@ -8,7 +8,7 @@ from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import CharacterSpec
 from malmoi.vocab import MARKS, Vocabulary, VocabularyReport, refuse_unknown, report
 
-COUNTS = {**{f"w{number:04}": 5000 // (number + 1) + 1 for number in range(5000)}, "가" * 20: 3, "x" * 49: 2, "<UNK>": 7}
+COUNTS = {**{f"w{number:04}": 5000 // (number + 1) + 1 for number in range(5000)}, "가" * 20: 3, "x" * 49: 2, "y" * 48: 1, "<UNK>": 7}
 
 
 @given(st.dictionaries(st.text("abc", min_size=1) | st.sampled_from(MARKS), st.integers(1, 50), max_size=12), st.integers(1, 20))
