@@ -99,7 +99,7 @@ def test_without_options_the_defaults_of_the_functions_hold(api, malmoi_command)
 def test_text_answers(api, malmoi_command):
     assert "perplexity  19.26\ntokens      139\n" in malmoi_command("evaluate", "r", "--on", "x").out
     corpus = malmoi_command("corpus", "x", "--out", "c").out
-    assert "12,345" in corpus and "1,000 0.5, 2,000 0.75" in corpus
+    assert "12,345" in corpus and "1,000: 0.5  2,000: 0.75" in corpus
     neighbours = malmoi_command("neighbours", "r", "the *bank* of", "--among", "f").out
     assert neighbours == "the *bank* of\n   0.500  7: ... [x] b c d e f g h *i* j k l\n"
     quickstart = malmoi_command("quickstart").out

@@ -18,6 +18,9 @@ from malmoi.core.errors import MalmoiError, nearest
 SOURCES = "SOURCE..."
 """Metavar of options that take every word up to the next option, so that `--corpus data/*.txt` works unquoted."""
 
+SHOWN = 8
+"""Items of a list that are shown; --json has them all."""
+
 SOURCE_HELP = "a file, a folder or a glob of .txt, .jsonl or .parquet, plain or .gz, .xz, .zst"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, everything else on standard error.")]
@@ -131,8 +134,10 @@ def number(value: Any) -> str:
 
 
 def show_facts(facts: Any, out: TextIO) -> None:
-    """`name  value` lines, names padded; nested mappings are indented below their name."""
-    _facts(facts, out, indent="")
+    """`name  value` lines, names padded; nested mappings are indented below their name; what to do `next` comes last."""
+    _facts({name: value for name, value in facts.items() if name != "next"}, out, indent="")
+    for step in facts.get("next", []):
+        out.write(f"next: {step}\n")
 
 
 def _facts(facts: Mapping[str, Any], out: TextIO, *, indent: str) -> None:
@@ -142,8 +147,12 @@ def _facts(facts: Mapping[str, Any], out: TextIO, *, indent: str) -> None:
         if isinstance(value, Mapping):
             out.write(f"{indent}{name}\n")
             _facts(value, out, indent=indent + "  ")
-        elif isinstance(value, list):
-            shown = ", ".join(" ".join(number(part) for part in item) if isinstance(item, list) else number(item) for item in value[:12])
-            out.write(f"{indent}{name:<{width}}  {shown}{', ...' if len(value) > 12 else ''}\n")
         else:
-            out.write(f"{indent}{name:<{width}}  {number(value)}\n")
+            out.write(f"{indent}{name:<{width}}  {_shown(value)}\n")
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, list):
+        return number(value)
+    items = [": ".join(map(number, item)) if isinstance(item, list) else number(item) for item in value[:SHOWN]]
+    return "  ".join([*items, *["..."] * (len(value) > SHOWN)])

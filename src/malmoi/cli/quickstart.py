@@ -41,5 +41,4 @@ def _show(result: dict[str, Any], out: TextIO) -> None:
     if "neighbours" in result:
         out.write("\nneighbours in context\n")
         show_neighbours(result["neighbours"], out)
-    for line in result.get("next", []):
-        out.write(f"next: {line}\n")
+    show_facts({"next": result.get("next", [])}, out)
