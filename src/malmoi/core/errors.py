@@ -84,7 +84,7 @@ CATALOGUE: dict[str, Entry] = {
     "M121": Entry("the state does not go on between windows: {problem}.", "hand the carry that comes back from one window to the next, and start from zeros only once."),
     "M122": Entry("row {row} of step {after} does not begin where it ended at step {before}: {problem}.", "read each stream in order: batches of a stateful model must not be shuffled or sorted."),
     "M123": Entry("the state that is carried from window to window {problem}.", "{next}"),
-    "M124": Entry("the vectors of {layer} have collapsed: {problem}.", "look at the learning rate and the loss curve; a healthy layer tells random words apart."),
+    "M124": Entry("the vectors of {layer} have collapsed: {problem}.", "{next}"),
     "M125": Entry("{count:,} of {width:,} dimensions of {layer} are constant.", "look for dead units: a saturated clip, a zero weight, or a part that was never trained."),
     "M126": Entry("the best loss so far is {loss:.3f} nats, no better than counting words ({unigram:.3f} nats, perplexity {perplexity:,.0f}) after {tokens:,} words.", "{next}"),
     "M127": Entry("the {name} at step {step:,} is {value}.", "lower training.learning_rate or training.clip_norm, and go on from an earlier checkpoint."),

@@ -19,7 +19,7 @@ from malmoi.health.data import TextSurvey, empty_documents, indexed, ranks, size
 from malmoi.health.evaluation import dropout_asleep, dropout_places, training_equals_evaluation
 from malmoi.health.finding import Finding
 from malmoi.health.leak import visibility
-from malmoi.health.path import never_moved, one_path
+from malmoi.health.path import never_moved, one_path, readout_agrees
 from malmoi.health.start import start_loss
 from malmoi.health.state import continuity, rows_go_on
 from malmoi.health.tying import sharing
@@ -32,6 +32,8 @@ ROWS, LENGTH, WINDOWS = 3, 5, 3
 """Of the batches that the model is examined with: small, and all different, so that no axis can be taken for another."""
 COLLAPSE_ROWS, COLLAPSE_LENGTH = 16, 32
 """512 tokens in each direction: the mean cosine over their 130,000 pairs is known to a hundredth."""
+EARLY = 20
+"""Predictions for each output word up to which collapsed vectors may be those of a model that has just begun."""
 
 
 def examine_corpus(
@@ -108,8 +110,11 @@ def examine_run(
     found += [*ranks(vocabulary), *indexed(shards, vocabulary, size=objective.output_size)]
     streams = cut(spec.stream.streams, spec.stream.window)
     found += rows_go_on([streams.batch(step + number) for number in range(3)], first=step)
+    found += readout_agrees(objective, vocabulary, _first_documents(shards))
     sample = cut(COLLAPSE_ROWS, COLLAPSE_LENGTH)
-    found += collapse(objective, [sample.batch(number).to(device_of(objective)) for number in range(2)])
+    seen = step * spec.training.accumulate * streams.tokens_per_step
+    vectors = [sample.batch(number).to(device_of(objective)) for number in range(2)]
+    found += collapse(objective, vectors, early=seen < EARLY * objective.output_size)
     if step > 0:
         fresh = fresh or build(spec, words=len(vocabulary), characters=vocabulary.characters.size)
         found += start_loss(fresh, wide.to(device_of(fresh)))
@@ -135,6 +140,13 @@ def history_of(spec: RunSpec, *, vocabulary: Vocabulary, shards: Shards | None, 
         *history.falling(metrics),
     ]
     return found + history.damaged(directory / "checkpoints")
+
+
+def _first_documents(shards: Shards) -> list[np.ndarray]:
+    """Up to three documents that have words, at most 12 words of each, as ids."""
+    chosen = np.flatnonzero(shards.lengths > 0)[:3]
+    starts, lengths = shards.bounds(chosen)
+    return [shards.ids(int(start), int(start + min(length, 12))) for start, length in zip(starts, lengths, strict=True)]
 
 
 def _cutter(spec: RunSpec, vocabulary: Vocabulary, shards: Shards | None) -> Callable[[int, int], Streams] | None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from malmoi.core.batch import Batch
-from malmoi.health.bench import head_parameters, undisturbed, without_dropout
+from malmoi.health.bench import device_of, head_parameters, undisturbed, without_dropout
 from malmoi.health.finding import Finding, listing
 from malmoi.objectives import BiLM
+from malmoi.readout import Encoder
+from malmoi.shards import Shards, document_batches
+from malmoi.vocab import Vocabulary
+
+AGREEMENT = 1e-4
+"""Of the largest number of a layer: the readout computes other shapes, so the last bits differ."""
 
 
 def one_path(objective: BiLM, batch: Batch) -> list[Finding]:
@@ -57,11 +66,41 @@ def never_moved(objective: BiLM, fresh: BiLM, batch: Batch, *, steps: int) -> li
     return [Finding.good("moved", f"all {len(read)} parameters that `encode` reads through differ from their start after {steps:,} steps")]
 
 
+def readout_agrees(objective: BiLM, vocabulary: Vocabulary, documents: Sequence[np.ndarray]) -> list[Finding]:
+    """Every layer that `Encoder.encode` gives for some documents (ids) is that of the objective's own `traces` (M132)."""
+    encoder = Encoder(objective.forward_model, objective.backward_model, vocabulary=vocabulary)
+    given = encoder.encode([[vocabulary.words[word] for word in document] for document in documents], layer="all", state="reset")
+    worst = 0.0
+    for document, layers_LTD in _layers(objective, vocabulary, documents):
+        for layer, (found_TD, expected_TD) in enumerate(zip(given[document], layers_LTD, strict=True)):
+            apart = float(np.abs(found_TD - expected_TD).max() / max(np.abs(expected_TD).max(), 1e-9))
+            worst = max(worst, apart)
+            if not apart <= AGREEMENT:
+                problem = f"layer {layer} of a document of {len(expected_TD)} words differs by {apart:.1e} of its size"
+                return [Finding.of("M132", "error", problem=problem)]
+    facts = f"`encode` gives the layers of the trained model for {len(documents)} documents (apart by {worst:.0e} at most)"
+    return [Finding.good("readout", facts)]
+
+
+@torch.no_grad()
+def _layers(objective: BiLM, vocabulary: Vocabulary, documents: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    """(document, its layers (L, T, 2D) as training computes them), in the order of the words."""
+    shards = Shards.of(np.concatenate(documents), np.cumsum([len(document) for document in documents]))
+    with undisturbed(objective):
+        objective.eval()
+        for chunks, rows in document_batches(shards, tokens=1 << 12, window=1 << 12, spelling=vocabulary.spelling.__getitem__):
+            traces = objective.traces(next(iter(chunks)).to(device_of(objective)))
+            for row, document in enumerate(rows.tolist()):
+                stop = len(documents[document]) + 1
+                forward, backward = (torch.stack([layer[row, 1:stop] for layer in traces[name].layers]) for name in ("forward", "backward"))
+                yield document, torch.cat([forward, backward.flip(1)], dim=2).float().cpu().numpy()
+
+
 def _mixed(objective: BiLM, batch: Batch) -> Tensor:
     """A scalar that depends on every number of every layer of both directions (a plain sum would be blind behind a norm)."""
     total = torch.zeros((), device=batch.ids.device)
     for trace in objective.traces(batch).values():
-        for layer_RTD in {id(layer): layer for layer in (*trace.layers, trace.last)}.values():
+        for layer_RTD in trace.layers:  # what a readout reads; `last` is the loss's
             total = total + (layer_RTD.float() * torch.randn(layer_RTD.shape).to(layer_RTD.device)).sum()
     return total
 

@@ -62,9 +62,10 @@ def _tied(objective: BiLM, batch: Batch) -> list[str]:
     return _likelihoods(objective, batch, frontend)
 
 
+@torch.no_grad()
 def _likelihoods(objective: BiLM, batch: Batch, frontend: TokenEmbedding) -> list[str]:
     """Whether the scores are what the shared matrix gives for the vectors of the trace."""
-    with undisturbed(objective), torch.no_grad():
+    with undisturbed(objective):
         objective.eval()
         traces, nll_RT = objective.traces(batch), objective.score(batch).nll
     predicted_RT = batch.targets["next"] >= 0
