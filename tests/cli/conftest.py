@@ -9,24 +9,24 @@ import malmoi
 from malmoi.cli import main
 
 
-def neighbour(text, position):
-    words = text.split()
-    return {"similarity": 0.5, "line": 6, "position": position, "word": words[position], "words": words}
+def neighbour(text, word):
+    return {"score": 0.5, "line": 6, "position": 1, "word": word, "text": text}
 
 
+LONG = "words " * 20 + "[a] *shore* here " + "words " * 20
 ANSWERS = {
     "quickstart": {
         "run": "runs/q",
         "evaluation": {"perplexity": 123.4567, "unigram_perplexity": 1034.2},
         "doctor": {"ok": True, "findings": []},
-        "neighbours": {"queries": [{"text": "the *class* body", "neighbours": [neighbour("a class statement", 1)]}]},
+        "neighbours": {"queries": [{"text": "the *class* body", "neighbours": [neighbour("a *class* statement", "class")]}]},
         "next": ["malmoi doctor runs/q"],
     },
     "corpus": {"tokens": 12345, "unknown_rate": 0.25, "coverage": [[1000, 0.5], [2000, 0.75]]},
     "pretrain": {"run": "runs/a", "steps": 12, "perplexity": float("nan"), "stopped": "done"},
     "evaluate": {"perplexity": 19.256, "tokens": 139},
     "embed": {"lines": 3},
-    "neighbours": {"queries": [{"text": "the *bank* of", "neighbours": [neighbour("a [x] b c d e f g h i j k l", 9)]}]},
+    "neighbours": {"queries": [{"text": "the *bank* of", "neighbours": [neighbour(LONG, "shore")]}]},
     "doctor": {"ok": True, "findings": [{"code": "M060", "level": "info", "message": "12 [documents]", "next": ""}]},
     "import_": {"run": "runs/i"},
     "export": {"files": ["weights.hdf5"]},

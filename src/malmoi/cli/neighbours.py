@@ -9,8 +9,8 @@ import typer
 from malmoi.cli.base import Debug, Device, Json, Run, answer, answering, layer_of
 
 EXAMPLE = "malmoi neighbours runs/small 'she sat on the *bank* of the river' 'the *bank* raised its rates' --among lines.txt"
-AROUND = 8
-"""Words shown on either side of a neighbour."""
+AROUND = 60
+"""Characters shown on either side of a neighbour."""
 
 
 def neighbours(
@@ -37,14 +37,18 @@ def neighbours(
 
 
 def show_neighbours(result: Any, out: TextIO) -> None:
-    """Each query, and below it `similarity  line: ... some words *neighbour* some words ...`."""
+    """Each query, and below it `score  line: some text with the *neighbour* marked`."""
     for query in result["queries"]:
         out.write(f"{query['text']}\n")
         for found in query["neighbours"]:
-            out.write(f"  {found['similarity']:6.3f}  {found['line'] + 1}: {_excerpt(found['words'], found['position'])}\n")
+            out.write(f"  {found['score']:6.3f}  {found['line'] + 1}: {_excerpt(found['text'], '*' + found['word'] + '*')}\n")
 
 
-def _excerpt(words: list[str], position: int) -> str:
-    first, last = max(position - AROUND, 0), position + AROUND + 1
-    shown = [f"*{word}*" if place == position else word for place, word in enumerate(words)][first:last]
-    return " ".join(["..."] * (first > 0) + shown + ["..."] * (last < len(words)))
+def _excerpt(text: str, marked: str) -> str:
+    """What stands around `marked` in `text`, cut between words."""
+    before, found, after = text.partition(marked)
+    if len(before) > AROUND:
+        before = "... " + before[-AROUND:].partition(" ")[2]
+    if len(after) > AROUND:
+        after = after[:AROUND].rpartition(" ")[0] + " ..."
+    return before + found + after
