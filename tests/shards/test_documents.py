@@ -79,7 +79,8 @@ def test_little_is_padded(positions: list[int], tokens: int, window: int) -> Non
 
 
 def test_groups_are_filled() -> None:
-    """A budget of 100 positions holds ten documents of ten."""
+    """A budget of 100 positions holds ten documents of ten, or ten chunks of ten of long ones."""
+    assert [len(group) for group in groups(np.full(12, 500), tokens=100, window=10)] == [10, 2]
     assert [len(group) for group in groups(np.full(35, 10), tokens=100, window=64)] == [10, 10, 10, 5]
     assert [group.tolist() for group in groups(np.array([1, 500, 3]), tokens=100, window=64)] == [[1], [2], [0]]
 

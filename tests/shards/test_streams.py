@@ -166,7 +166,14 @@ def test_seed_and_epoch_change_the_order() -> None:
     first = Streams(shards, None, 1, 100, 0)
     assert not torch.equal(first.batch(0).ids, Streams(shards, None, 1, 100, 1).batch(0).ids)
     assert not torch.equal(first.batch(0).ids, first.batch(1).ids)
-    assert first.fingerprint != Streams(shards, None, 1, 100, 1).fingerprint != Streams(shards, None, 2, 100, 1).fingerprint
+    other = Shards.of(shards.ids(0, 80), np.arange(5, 81, 5))
+    prints = [
+        Streams(shards, None, 1, 100, 0),
+        Streams(shards, None, 1, 100, 1),
+        Streams(shards, None, 2, 100, 0),
+        Streams(shards, None, 1, 99, 0),
+    ]
+    assert len({source.fingerprint for source in [first, *prints, Streams(other, None, 1, 100, 0)]}) == 5
 
 
 def test_the_rows_of_the_original_program_have_the_same_structure(shared) -> None:  # type: ignore[no-untyped-def]
