@@ -20,7 +20,7 @@ ROWS = 16
 another order, and with others a vectorized loop ends in a scalar one, which rounds differently. With a multiple (measured: MKL, AVX2 and
 AVX-512, float32, one thread and two) a row's bits do not depend on the other rows."""
 
-CHUNK = 511
+CHUNK = 512
 """Words that go through the character CNN at one time."""
 
 TABLE_FLOATS = 1 << 26
@@ -86,17 +86,15 @@ class WordVectors:
 
 
 def _chunks(spelt_WC: np.ndarray, *, pad: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(which words, their spelling and at least one row more): words of about the same length together.
+    """(which words, their spelling and rows of padding up to a full number): words of about the same length together.
 
-    The front-end drops columns of nothing but padding. The row that is added is as long as its kind can be, so that the columns
-    that stay depend on a word's own length alone.
+    The front-end drops columns of nothing but padding, so short words do not pay for long ones.
     """
-    bounds_W = np.minimum(-(-(spelt_WC != pad).sum(axis=1) // 8) * 8, spelt_WC.shape[1])
-    for bound in np.unique(bounds_W):
-        same = np.flatnonzero(bounds_W == bound)
+    lengths_W = -(-(spelt_WC != pad).sum(axis=1) // 8)
+    for length in np.unique(lengths_W):
+        same = np.flatnonzero(lengths_W == length)
         for start in range(0, len(same), CHUNK):
             chosen = same[start : start + CHUNK]
-            rows = np.full((filled(len(chosen) + 1), spelt_WC.shape[1]), pad, dtype=np.int64)
-            rows[:, :bound] = 0
+            rows = np.full((filled(len(chosen)), spelt_WC.shape[1]), pad, dtype=np.int64)
             rows[: len(chosen)] = spelt_WC[chosen]
             yield chosen, rows
