@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from typing import Annotated
 
 import typer
@@ -65,5 +64,4 @@ def pretrain(
     answer(summary, json)
     stopped = summary.get("stopped", "done")
     if stopped != "done":
-        sys.stderr.write(f"malmoi: stopped by {stopped}, and saved. next: the same command with --resume goes on.\n")
         raise typer.Exit(128 + signal.Signals[stopped])

@@ -102,7 +102,7 @@ class Bar:
 
     def stage(self, name: str, total: float | None = None) -> None:
         """See core.progress."""
-        self._end_stage()
+        self._end_stage(whole=True)
         self._done, self._facts = 0.0, ""
         self._stage = self._bars.add_task(name, total=total, facts="")
 
@@ -121,18 +121,19 @@ class Bar:
 
     def close(self) -> None:
         """End the stage and give the terminal back."""
-        self._end_stage()
+        self._end_stage(whole=False)
         self._bars.stop()
 
     def _draw(self) -> None:
         if self._stage is not None:
             self._bars.update(self._stage, completed=self._done, facts=self._facts)
 
-    def _end_stage(self) -> None:
+    def _end_stage(self, *, whole: bool) -> None:
+        """`whole`: another stage begins, so this one is done, whatever it said last; otherwise it may have been cut short."""
         if self._stage is not None:
             self._draw()
-            if self._bars.tasks[-1].total is None:  # a bar without an end would go on pulsing
-                self._bars.update(self._stage, total=self._done or 1.0, completed=self._done or 1.0)
+            total = self._bars.tasks[-1].total or self._done or 1.0  # a bar without an end would go on pulsing
+            self._bars.update(self._stage, total=total, completed=total if whole else self._done)
             self._bars.stop_task(self._stage)
             self._stage = None
 
