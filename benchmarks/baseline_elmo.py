@@ -112,8 +112,9 @@ class Text:
         self.documents = np.stack([np.concatenate([[0], after[:-1]]), after], 1)
 
     def sentences(self, vocabulary: Vocabulary, longest: int) -> np.ndarray:
-        """Spans (n, 2): cut after words that end in . ! or ?, and after `longest` words; the end mark is with the last. Neighbours share a token: what one predicts
-        last the next one reads first, so all of them together predict each word of a document once in each direction."""
+        """Spans (n, 2): cut after words that end in . ! or ?, and after `longest` words; the end mark stays with the last of them.
+        Neighbours share a token: what one predicts last the next one reads first, so all of them together predict each word of a document
+        once in each direction."""
         closing = np.array([word.endswith((".", "!", "?", "。")) for word in vocabulary.words])[self.ids]
         spans = []
         for start, stop in self.documents.tolist():
