@@ -29,14 +29,15 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
-        rows = max(1, CHUNK_ELEMENTS // weight_VD.shape[0])
+        rows = max(1, min(CHUNK_ELEMENTS // weight_VD.shape[0], x_ND.shape[0]))
+        buffer = x_ND.new_empty(rows, weight_VD.shape[0])
         nll_N = x_ND.new_empty(x_ND.shape[0], dtype=torch.float32)
         d_x = torch.empty_like(x_ND) if wants_x else None
         d_weight = torch.zeros_like(weight_VD) if wants_weight else None
         d_bias = torch.zeros_like(bias_V) if wants_bias else None
         for start in range(0, x_ND.shape[0], rows):
             x, target = x_ND[start : start + rows], target_N[start : start + rows, None]
-            logits = torch.addmm(bias_V, x, weight_VD.T).float()
+            logits = torch.addmm(bias_V, x, weight_VD.T, out=buffer[: len(x)]).float()
             top = logits.amax(dim=1, keepdim=True)
             at_target = logits.gather(1, target)
             logits.sub_(top).exp_()
@@ -69,13 +70,14 @@ class SampledCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, true_N: Tensor, weight_SD: Tensor, offset_S: Tensor, hit_N: Tensor) -> tuple[Tensor, Tensor]:
-        rows = max(1, CACHED_ELEMENTS // weight_SD.shape[0])
+        rows = max(1, min(CACHED_ELEMENTS // weight_SD.shape[0], x_ND.shape[0]))
+        buffer = x_ND.new_empty(rows, weight_SD.shape[0])
         nll_N, d_true = torch.empty_like(true_N), torch.empty_like(true_N)
         d_x, d_weight, d_offset = torch.empty_like(x_ND), torch.zeros_like(weight_SD), torch.zeros_like(offset_S)
         for start in range(0, x_ND.shape[0], rows):
             here = slice(start, start + rows)
             x, true, hit = x_ND[here], true_N[here, None], hit_N[here]
-            logits = torch.addmm(offset_S.to(x.dtype), x, weight_SD.T).float()
+            logits = torch.addmm(offset_S.to(x.dtype), x, weight_SD.T, out=buffer[: len(x)]).float()
             hits = (hit >= 0).nonzero().squeeze(1)
             logits[hits, hit[hits]] = -math.inf
             top = torch.maximum(logits.amax(dim=1, keepdim=True), true)
