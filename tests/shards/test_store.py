@@ -109,10 +109,10 @@ def test_another_vocabulary_is_refused(directory: Path) -> None:
 
 
 def test_every_flipped_bit_is_found_and_named(directory: Path, vocabulary: Vocabulary) -> None:
-    """Each bit of every file of the directory, the manifest too."""
+    """Each bit of every data file, and bits all over the manifest."""
     for path in sorted(directory.iterdir()):
         content = path.read_bytes()
-        every = range(8 * len(content)) if path.suffix == ".bin" else range(0, 8 * len(content), 5)
+        every = range(8 * len(content)) if path.suffix == ".bin" else range(0, 8 * len(content), 23)
         for bit in every:
             damaged = bytearray(content)
             damaged[bit // 8] ^= 1 << bit % 8

@@ -152,15 +152,15 @@ def _blocks(documents: Iterable[list[str] | np.ndarray], vocabulary: Vocabulary)
     held = 0
     for document in documents:
         ids = document if isinstance(document, np.ndarray) else vocabulary.encode(document)
-        assert ids.ndim == 1 and (np.issubdtype(ids.dtype, np.integer) or not len(ids)), f"a document of {ids.dtype} ids, shape {ids.shape}"
-        parts.append(ids.astype(np.int64))
+        assert ids.ndim == 1 and (ids.dtype.kind in "iu" or not len(ids)), f"a document of {ids.dtype} ids, shape {ids.shape}"
+        parts.append(ids)
         lengths.append(len(ids))
         held += len(ids) + 1
         if held >= BLOCK:
-            yield np.concatenate(parts), lengths
+            yield np.concatenate(parts, dtype=np.int64, casting="unsafe"), lengths
             parts, lengths, held = [], [], 0
     if parts:
-        yield np.concatenate(parts), lengths
+        yield np.concatenate(parts, dtype=np.int64, casting="unsafe"), lengths
 
 
 class _Content:
