@@ -127,12 +127,7 @@ def evaluate(
     place = find_device(device)
     opened = load_run(run, device=place)
     if not opened.has_head:
-        raise MalmoiError(
-            "M051",
-            format="likelihoods",
-            problem="it was imported without its softmax",
-            next="old checkpoints never carry it; the run embeds, but cannot score.",
-        )
+        raise MalmoiError("M052", path=run)
     text = opened.spec.text if document is None else validate(TextSpec, {**opened.spec.text.model_dump(), "document": document})
     split = word_splitter(text.words)
     encoded = encode_documents((split(each.text) for each in read(on, text)), opened.vocabulary)

@@ -61,6 +61,7 @@ CATALOGUE: dict[str, Entry] = {
     "M043": Entry("no good checkpoint is left in {path}: {problem}.", "restore the run from a copy, or train again."),
     # M05x: import and export
     "M050": Entry("{path} is not an AllenNLP ELMo checkpoint: {problem}.", "{next}"),
+    "M052": Entry("{path} has no output layer: it was imported from a format that carries none.", "embed with it; to score, train a run here."),
     "M051": Entry("this run cannot be written as {format}: {problem}.", "{next}"),
     # M10x-M13x: what `malmoi doctor` finds
     "M100": Entry("{check}: {facts}.", "nothing to do."),

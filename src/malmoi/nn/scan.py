@@ -57,7 +57,8 @@ def steps(
 
 
 class Scan(torch.autograd.Function):
-    """`steps` without `valid_TR`, with an analytic backward pass. Gates and cells are float32 whatever the products are in."""
+    """`steps` without `valid_TR`, with an analytic backward pass. Gates and cells keep the type of `c_RH` (float32)
+    whatever the products are in."""
 
     @staticmethod
     def forward(
@@ -73,7 +74,7 @@ class Scan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         T, R, _ = x_TRD.shape
         H, P = w_projection.shape[1], w_projection.shape[0]
-        gates = torch.addmm(bias, x_TRD.reshape(T * R, -1), w_input.T).float().view(T, R, 4 * H)
+        gates = torch.addmm(bias, x_TRD.reshape(T * R, -1), w_input.T).to(c_RH.dtype).view(T, R, 4 * H)
         cells = c_RH.new_empty(T + 1, R, H)
         squashed = c_RH.new_empty(T, R, H)
         outputs = x_TRD.new_empty(T + 1, R, P)
@@ -108,7 +109,7 @@ class Scan(torch.autograd.Function):
             torch.add(d_outputs[t], d_h, out=d_projected[t])
             if clips.projection < float("inf"):
                 d_projected[t] *= outputs[t + 1].abs() < clips.projection
-            d_m = (d_projected[t] @ w_projection).float()
+            d_m = (d_projected[t] @ w_projection).to(d_c.dtype)
             i, f, g, o = gates[t].chunk(4, dim=1)
             d_i, d_f, d_g, d_o = d_gates[t].chunk(4, dim=1)
             s = squashed[t]
