@@ -111,7 +111,7 @@ def fit(
             speed = (at.step - first_step) * batches.tokens_per_step * spec.accumulate / (now - first_time)
             metrics.write(at, {"loss": mean, **parts, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": round(speed)})
             progress.advance(_done(spec, at), {"loss": f"{mean:.3f}", "words/s": f"{speed:,.0f}", "step": at.step})
-            due = _validations(spec, batches, at) > validated
+            due = validate is not None and _validations(spec, batches, at) > validated
             if due and validate is not None:
                 validated = _validations(spec, batches, at)
                 at = _validate(objective, validate, at, metrics, progress=progress)
