@@ -124,6 +124,12 @@ def log_expected_count(ids: Tensor, tries: float, size: int) -> Tensor:
     return torch.log(-torch.expm1(tries * torch.log1p(-probability))).float()
 
 
+def candidates(spec: VocabularyHeadSpec, size: int) -> int | None:
+    """How many candidates are drawn for an output vocabulary of `size`; None where training uses the full softmax: where the spec says
+    so, and where the candidates would be most of the words (it is then exact and no dearer)."""
+    return spec.softmax.samples if isinstance(spec.softmax, SampledSoftmaxSpec) and 2 * spec.softmax.samples < size else None
+
+
 class VocabularyHead(nn.Module):
     """A distribution over V words. `loss` is what training minimizes, `nll` is always exact.
 
@@ -133,8 +139,7 @@ class VocabularyHead(nn.Module):
     def __init__(self, spec: VocabularyHeadSpec, *, width: int, size: int, tied: nn.Parameter | None = None) -> None:
         super().__init__()
         self.size = size
-        # with few words the candidates would be most of them: the full softmax is then exact and no dearer
-        self.samples = spec.softmax.samples if isinstance(spec.softmax, SampledSoftmaxSpec) and 2 * spec.softmax.samples < size else None
+        self.samples = candidates(spec, size)
         self.adaptive: nn.AdaptiveLogSoftmaxWithLoss | None = None
         cutoffs = [cutoff for cutoff in getattr(spec.softmax, "cutoffs", ()) if cutoff < size - 1]
         if isinstance(spec.softmax, AdaptiveSoftmaxSpec) and cutoffs:

@@ -10,6 +10,7 @@ from malmoi.core.locate import locate
 from malmoi.core.recipe import BackboneSpec, CharacterCNNSpec, ModelSpec, RunSpec
 from malmoi.core.seeds import seed_of
 from malmoi.nn import Backbone, CharacterCNN, ForeignBackbone, Model, TokenEmbedding, VocabularyHead
+from malmoi.nn.heads import candidates
 from malmoi.objectives.bilm import UNKNOWN, BiLM
 
 
@@ -32,8 +33,7 @@ def build(spec: RunSpec, *, words: int, characters: int) -> BiLM:
 def _frontend(model: ModelSpec, *, size: int, characters: int) -> nn.Module:
     if isinstance(model.frontend, CharacterCNNSpec):
         return CharacterCNN(model.frontend, width=model.width, characters=characters, pad=characters - 1)
-    sampled = model.head.softmax.kind == "sampled"
-    return TokenEmbedding(size=size, width=model.width, unknown=UNKNOWN, sparse=sampled)
+    return TokenEmbedding(size=size, width=model.width, unknown=UNKNOWN, sparse=candidates(model.head, size) is not None)
 
 
 def _tied(model: ModelSpec, frontend: nn.Module) -> nn.Parameter | None:
