@@ -1,0 +1,135 @@
+"""The public contract checks: silent on honest models, an error with a name on others, and no trace left behind."""
+
+import importlib
+import math
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from malmoi.core.errors import MalmoiError
+from malmoi.core.recipe import BackboneSpec, CustomBackboneSpec, LSTMSpec, ModelSpec, RunSpec, TokenEmbeddingSpec, VocabularyHeadSpec
+from malmoi.nn import ForeignBackbone, Trace
+from malmoi.objectives import build
+from malmoi.recipes import elmo
+from malmoi.shards import Shards, Streams
+from malmoi.testing import check_continuity, check_evaluation, check_path, check_visibility
+
+TYPES = 50
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def spec_with(backbone, *, width=16):
+    head = VocabularyHeadSpec(size=TYPES)
+    return RunSpec(name="test", model=ModelSpec(width=width, dropout=0.0, frontend=TokenEmbeddingSpec(), backbone=backbone, head=head))
+
+
+def honest(**settings):
+    return build(spec_with(BackboneSpec(depth=2, mixer=LSTMSpec(cell=32)), **settings), words=TYPES, characters=261)
+
+
+@pytest.fixture
+def leaky(monkeypatch):
+    """A biLM whose recipe names a two-layer nn.LSTM(bidirectional=True) as its backbone."""
+    module = ModuleType("careless")
+    module.backbone = lambda width: nn.LSTM(width, width // 2, num_layers=2, bidirectional=True, batch_first=True)
+    monkeypatch.setitem(sys.modules, "careless", module)
+    return build(spec_with(CustomBackboneSpec(build="careless:backbone")), words=TYPES, characters=261)
+
+
+def test_an_honest_model_passes_every_check():
+    for check in (check_visibility, check_path, check_evaluation, check_continuity):
+        assert check(honest()) is None
+
+
+def test_the_leaky_lstm_is_refused_by_name(leaky):
+    with pytest.raises(MalmoiError) as caught:
+        check_visibility(leaky)
+    assert caught.value.code == "M031"
+    assert "forward_model.backbone.module (LSTM, bidirectional=True)" in str(caught.value) and "next:" in str(caught.value)
+
+
+def test_rows_and_lengths_may_be_chosen(leaky):
+    check_visibility(honest(), rows=1, length=7)
+    with pytest.raises(MalmoiError, match="bidirectional=True"):
+        check_visibility(leaky, rows=1, length=3)
+
+
+def test_each_check_raises_its_own_code():
+    class Wrong(nn.Module):
+        def __init__(self, kind):
+            super().__init__()
+            self.kind, self.used, self.spare = kind, nn.Linear(16, 16), nn.Linear(16, 16)
+
+        def forward(self, x_RTD, state=None):
+            y_RTD = self.used(x_RTD)
+            if self.kind == "path":
+                return Trace(last=y_RTD, layers=(x_RTD, self.spare(x_RTD)))
+            if self.kind == "dropout":
+                return F.dropout(y_RTD, 0.5)
+            before = state[0][0] if state else x_RTD.new_zeros(len(x_RTD), 16)
+            return Trace(last=y_RTD + before[:, None], layers=(x_RTD, y_RTD), state=((before + 1.0,),))
+
+    for kind, check, code in (("path", check_path, "M112"), ("dropout", check_evaluation, "M117"), ("state", check_continuity, "M121")):
+        objective = honest()
+        for model in (objective.forward_model, objective.backward_model):
+            model.backbone = ForeignBackbone(Wrong(kind))
+        with pytest.raises(MalmoiError) as caught:
+            check(objective)
+        assert caught.value.code == code, kind
+
+
+@pytest.mark.parametrize("recipe", ["elmo_tiny", "elmo_small", "elmo_medium"])
+def test_the_recipes_pass_at_a_tenth_of_their_size(recipe):
+    spec = getattr(elmo, recipe)()
+    mixer = spec.model.backbone.mixer.model_copy(update={"cell": spec.model.backbone.mixer.cell // 8})
+    backbone = spec.model.backbone.model_copy(update={"mixer": mixer})
+    model = spec.model.model_copy(update={"backbone": backbone, "width": spec.model.width // 4})
+    objective = build(spec.model_copy(update={"model": model}), words=20_000, characters=261)
+    for check in (check_visibility, check_path, check_evaluation, check_continuity):
+        check(objective)
+
+
+def random_stream(count, *, rows=8, window=8):
+    """Independent uniform words, one document: nothing can be predicted. The three marks take part, so all 50 words occur."""
+    ids = np.random.default_rng(7).integers(0, TYPES, count)
+    return Streams(Shards.of(ids, np.array([count])), None, rows, window, 0)
+
+
+def trained(objective, *, steps):
+    """Perplexity on fresh random words after `steps` steps of Adam on random words (each step sees new ones)."""
+    batches = random_stream(40_000)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.01)
+    carry = None
+    for step in range(steps):
+        loss = objective.loss(batches.batch(step), carry)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        carry = loss.carry
+    objective.eval()
+    held_out = SimpleNamespace(nats=0.0, count=0)
+    for step in range(steps, steps + 20):
+        batch = batches.batch(step)
+        held_out.nats += float(objective.score(batch).nll.double().sum())
+        held_out.count += batch.ids.numel()
+    return math.exp(held_out.nats / held_out.count)
+
+
+def test_random_words_stay_unpredictable_for_an_honest_model_and_not_for_a_leaky_one(leaky):
+    assert trained(honest(), steps=400) >= 49.0
+    assert trained(leaky, steps=400) < 10.0
+
+
+def test_the_checks_print_nothing_and_import_without_the_command(capsys):
+    check_visibility(honest())
+    assert capsys.readouterr().out == ""
+    assert importlib.util.find_spec("malmoi.testing") is not None

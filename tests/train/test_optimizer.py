@@ -1,0 +1,86 @@
+"""The optimizers against hand-written updates; the clip; the state by name."""
+
+import pytest
+import torch
+from torch import nn
+
+from malmoi.core.recipe import AdagradSpec, AdamWSpec, TrainingSpec
+from malmoi.train import Optimizer
+from malmoi.train.loop import schedule
+
+
+class Rows(nn.Module):
+    """A dense weight, and an embedding whose gradients are rows."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = nn.Embedding(6, 3, sparse=True)
+        self.dense = nn.Linear(3, 2)
+        self.table.sparse = True
+
+    def forward(self, ids):
+        return self.dense(self.table(ids)).square().sum()
+
+
+def test_adagrad_is_tensorflows():
+    module = Rows()
+    optimizer = Optimizer(module, TrainingSpec(optimizer=AdagradSpec(initial=0.5)))
+    weight, sums = module.dense.weight.detach().clone().double(), torch.full((2, 3), 0.5, dtype=torch.float64)
+    untouched = module.table.weight.detach()[4].clone()
+    for _ in range(3):
+        module(torch.tensor([0, 1, 1])).backward()
+        gradient = module.dense.weight.grad.double()
+        sums += gradient**2
+        weight -= 0.3 * gradient / sums.sqrt()  # no epsilon
+        optimizer.step(0.3)
+        torch.testing.assert_close(module.dense.weight.detach().double(), weight, rtol=1e-5, atol=1e-6)
+    assert torch.equal(module.table.weight.detach()[4], untouched)
+
+
+def dense(gradient):
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+@pytest.mark.parametrize("largest", [None, 0.5, 1e9])
+def test_the_clip_scales_all_gradients_by_one_global_norm(largest):
+    module, plain = Rows(), Rows()
+    optimizer = Optimizer(module, TrainingSpec())
+    for part in (module, plain):
+        part(torch.tensor([0, 1, 1])).backward()
+    flat = torch.cat([dense(parameter.grad).flatten() for parameter in plain.parameters()])
+    norm = optimizer.clip(largest)
+    assert norm == pytest.approx(float(flat.norm()), rel=1e-6)
+    factor = min(1.0, largest / norm) if largest else 1.0
+    for mine, theirs in zip(module.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(dense(mine.grad), factor * dense(theirs.grad))
+
+
+@pytest.mark.parametrize("choice", [AdagradSpec(), AdamWSpec()], ids=lambda spec: spec.kind)
+def test_the_state_goes_out_and_in(choice):
+    spec = TrainingSpec(optimizer=choice)
+
+    def moved(module, optimizer, times):
+        for _ in range(times):
+            module(torch.tensor([0, 1, 1])).backward()
+            optimizer.step(0.1)
+
+    whole, part = Rows(), Rows()
+    optimizer = Optimizer(whole, spec)
+    moved(whole, optimizer, 4)
+    first = Optimizer(part, spec)
+    moved(part, first, 2)
+    second = Optimizer(part, spec)
+    second.load({name: tensor.clone() for name, tensor in first.tensors().items()})
+    moved(part, second, 2)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), part.parameters(), strict=True))
+    assert any(name.startswith("table.weight/") for name in first.tensors())
+
+
+def test_the_schedule_rises_and_falls():
+    spec = TrainingSpec(warmup=0.1, decay="linear", floor=0.2)
+    assert schedule(spec, 0.05) == pytest.approx(0.5) and schedule(spec, 0.1) == pytest.approx(1.0)
+    assert schedule(spec, 0.55) == pytest.approx(0.6) and schedule(spec, 1.0) == pytest.approx(0.2)
+    cosine = TrainingSpec(decay="cosine")
+    assert schedule(cosine, 0.0) == 1.0 and schedule(cosine, 0.5) == pytest.approx(0.5) and schedule(cosine, 1.0) == pytest.approx(0.0)
+    assert schedule(TrainingSpec(), 0.7) == 1.0
