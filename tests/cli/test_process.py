@@ -38,7 +38,8 @@ def test_recipes_is_quick():
 
 
 def test_a_closed_pipe_is_silent():
-    reader = subprocess.Popen([*COMMAND, "recipes", "elmo-tiny"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # with a buffer there is a last flush at exit
+    reader = subprocess.Popen([*COMMAND, "recipes", "elmo-tiny"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
     reader.stdout.close()
     assert reader.stderr.read() == b""
     assert reader.wait(60) == 141
@@ -57,7 +58,7 @@ def from_directory(path):
 
 
 def test_a_recipe_in_the_current_directory(tmp_path):
-    (tmp_path / "typing.py").write_text("raise SystemExit('a file of the user hides a module of Python')")
+    (tmp_path / "pydantic.py").write_text("raise SystemExit('a file of the user hides an installed module')")
     (tmp_path / "mine.py").write_text("from malmoi.recipes.elmo import elmo_tiny as small\n")
     ran = subprocess.run([*COMMAND, "recipes", "mine:small"], capture_output=True, timeout=60, **from_directory(tmp_path))
     assert ran.returncode == 0 and ran.stdout.startswith('name: "elmo-tiny"')
