@@ -80,7 +80,6 @@ def test_json_is_one_object_alone(verb, api, malmoi_command):
 
 @pytest.mark.parametrize("verb", RUNS)
 def test_the_real_functions_take_these_arguments(verb, request):
-    pytest.importorskip("malmoi.api", reason="the public functions are not written yet")
     from malmoi import api as real
 
     api = request.getfixturevalue("api")
