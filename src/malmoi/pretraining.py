@@ -58,22 +58,21 @@ def claim(spec: RunSpec, out: Path, *, resume: bool) -> RunSpec:
 
     Raises MalmoiError M004 for a directory that holds something else, M041 for a resume with another spec, M042 for nothing to resume.
     """
-    holds = sorted(path.name for path in out.iterdir() if path.name != ".lock") if out.is_dir() else []
-    if not resume:
-        if holds:
-            what = "another run" if "spec.json" in holds else f"other files ({holds[0]})"
-            raise MalmoiError(
-                "M004", path=out, what=what, instead="go on with that run by --resume" if "spec.json" in holds else "empty it"
-            )
+    holds = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
+    begun = (out / "manifest.json").is_file()
+    if resume and begun:
+        before, _ = runs.read_spec(out)
+        if changed := runs.differences(before, spec):
+            raise MalmoiError("M041", path=out, differences="; ".join(changed[:5]))
+        runs.begin(out, spec)
+        return spec
+    if holds == ["spec.json"] or not (holds or resume):  # spec.json alone: a start that was killed before it had begun
         runs.begin(out, spec, state="begun")
         return spec
-    if not holds:
+    if resume:
         raise MalmoiError("M042", path=out)
-    before, _ = runs.read_spec(out)
-    if changed := runs.differences(before, spec):
-        raise MalmoiError("M041", path=out, differences="; ".join(changed[:5]))
-    runs.begin(out, spec)
-    return spec
+    what, instead = ("another run", "go on with that run by --resume") if begun else (f"other files ({holds[0]})", "empty it")
+    raise MalmoiError("M004", path=out, what=what, instead=instead)
 
 
 def train(

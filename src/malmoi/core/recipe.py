@@ -172,9 +172,9 @@ class TrainingSpec(Spec):
     """Windows whose gradients are added up before a step of the optimizer."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the machine computes it in hardware."""
-    validations: NonNegativeInt = 10
+    validations: NonNegativeInt = 8
     """How often in a run the validation text is scored (and once at the end)."""
-    validation_tokens: PositiveInt = 20_000
+    validation_tokens: PositiveInt = 10_000
     """Words of the validation text that are scored during training; the end scores all of it."""
     save_minutes: PositiveFloat = 5.0
     """A checkpoint is written after this much time, and at every validation and at the end."""

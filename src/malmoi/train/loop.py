@@ -84,7 +84,7 @@ def fit(
     metrics = _Metrics(directory / "metrics.jsonl", after=at.step)
     began, earlier = time.monotonic(), at.seconds
     saved, validated = began, _validations(spec, batches, at)
-    first_step, first_time = at.step, began
+    first_step, first_time, validating = at.step, began, 0.0
     progress.stage("training", _total(spec, batches))
     with _signals() as stop:
         while (done := _fraction(spec, batches, at)) < 1.0 and not stop:
@@ -111,17 +111,19 @@ def fit(
             speed = (at.step - first_step) * batches.tokens_per_step * spec.accumulate / (now - first_time)
             metrics.write(at, {"loss": mean, **parts, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": round(speed)})
             progress.advance(_done(spec, at), {"loss": f"{mean:.3f}", "words/s": f"{speed:,.0f}", "step": at.step})
-            due = validate is not None and _validations(spec, batches, at) > validated
+            due = _validations(spec, batches, at) > validated and _affordable(spec, at, validating)
             if due and validate is not None:
                 validated = _validations(spec, batches, at)
                 at = _validate(objective, validate, at, metrics, progress=progress)
                 at = replace(at, seconds=earlier + time.monotonic() - began)
-            if due or time.monotonic() - saved > 60 * spec.save_minutes or (spec.save_steps and at.step % spec.save_steps == 0):
+                validating += time.monotonic() - now
+            if (due and validate is not None) or time.monotonic() - saved > 60 * spec.save_minutes or (spec.save_steps and at.step % spec.save_steps == 0):
+                metrics.flush()
                 _save(objective, optimizer, at, carry, place, spec)
                 saved = time.monotonic()
+    metrics.close()
     if at.step > first_step:
         _save(objective, optimizer, at, carry, place, spec)
-    metrics.close()
     spent = max(at.seconds - earlier, 1e-9)
     speed = (at.step - first_step) * batches.tokens_per_step * spec.accumulate / spent
     return Outcome(
@@ -186,6 +188,12 @@ def _validations(spec: TrainingSpec, batches: Batches, at: Position) -> int:
     return min(int(_fraction(spec, batches, at) * spec.validations + 1e-9), spec.validations)
 
 
+def _affordable(spec: TrainingSpec, at: Position, validating: float) -> bool:
+    """Under a budget in minutes, validations on the way take a tenth of the time at most; the one at the end always takes place."""
+    timed = spec.minutes is not None and spec.steps is None and spec.tokens is None
+    return not timed or validating <= 0.1 * at.seconds or at.seconds >= 60 * (spec.minutes or 0.0)
+
+
 def _validate(
     objective: nn.Module, validate: Callable[[], dict[str, float]], at: Position, metrics: _Metrics, *, progress: Progress
 ) -> Position:
@@ -237,6 +245,10 @@ class _Metrics:
         if time.monotonic() - self.flushed > 1.0:
             self.file.flush()
             self.flushed = time.monotonic()
+
+    def flush(self) -> None:
+        """Nothing of what was written is lost when the process is killed."""
+        self.file.flush()
 
     def close(self) -> None:
         self.file.close()

@@ -1,45 +1,34 @@
-"""Optimizers with a schedule's learning rate, a global-norm clip, and state that goes to disk as named tensors."""
+"""Optimizers: Adagrad and AdamW, for whole gradients and for gradients of a few rows alike.
+
+Their state goes to disk as named tensors. The arithmetic is torch's (the tests hold it to torch.optim); what differs is that rows that a
+step did not touch are not read or written, whatever the optimizer, which is what makes a large output layer affordable.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
-from malmoi.core.recipe import AdagradSpec, TrainingSpec
+from malmoi.core.recipe import AdagradSpec, AdamWSpec, TrainingSpec
+
+State = dict[str, Tensor]
 
 
 class Optimizer:
-    """torch's Adagrad, or torch's AdamW (with SparseAdam for parameters whose gradients come as a few rows).
-
-    Adagrad without epsilon is TensorFlow's (Duchi et al. 2011; bilm-tf): it leaves untouched rows as they are by itself.
-    """
+    """Updates the parameters of a module in place. `steps` counts the updates."""
 
     def __init__(self, module: nn.Module, spec: TrainingSpec) -> None:
-        self.names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters() if parameter.requires_grad}
-        sparse = _sparse_parameters(module)
-        dense = [parameter for parameter in self.names if parameter not in sparse]
-        rows = [parameter for parameter in self.names if parameter in sparse]
-        choice, rate = spec.optimizer, spec.learning_rate
-        self.parts: list[torch.optim.Optimizer] = []
-        if isinstance(choice, AdagradSpec):
-            self.parts.append(torch.optim.Adagrad(dense + rows, lr=rate, initial_accumulator_value=choice.initial, eps=0.0, foreach=False))
-        else:
-            self.parts.append(torch.optim.AdamW(dense, lr=rate, betas=choice.betas, eps=choice.epsilon, weight_decay=choice.weight_decay))
-            if rows:
-                self.parts.append(torch.optim.SparseAdam(rows, lr=rate, betas=choice.betas, eps=choice.epsilon))
-
-    def step(self, rate: float) -> None:
-        """Apply the gradients with this learning rate, and forget them."""
-        for part in self.parts:
-            for group in part.param_groups:
-                group["lr"] = rate
-            part.step()
-            part.zero_grad(set_to_none=True)
+        self.named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+        self.choice = spec.optimizer
+        self.steps = 0
+        self.states: dict[str, State] = {name: self._fresh(parameter) for name, parameter in self.named.items()}
 
     def clip(self, largest: float | None) -> float:
         """Scale all gradients so that their global norm is at most `largest`; the norm before."""
         gradients = []
-        for parameter in self.names:
+        for parameter in self.named.values():
             if parameter.grad is not None:
                 if parameter.grad.is_sparse:
                     parameter.grad = parameter.grad.coalesce()
@@ -50,28 +39,62 @@ class Optimizer:
                 gradient.mul_(largest / norm)
         return norm
 
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Apply the gradients with this learning rate, and forget them."""
+        self.steps += 1
+        for name, parameter in self.named.items():
+            gradient, parameter.grad = parameter.grad, None
+            if gradient is None:
+                continue
+            if not gradient.is_sparse:
+                self._update(parameter, gradient, self.states[name], rate)
+                continue
+            gradient = gradient.coalesce()
+            rows, values = gradient._indices()[0], gradient._values()
+            touched = {key: value[rows] for key, value in self.states[name].items()}
+            weights = parameter[rows]
+            self._update(weights, values, touched, rate)
+            parameter.index_copy_(0, rows, weights)
+            for key, value in touched.items():
+                self.states[name][key].index_copy_(0, rows, value)
+
     def tensors(self) -> dict[str, Tensor]:
-        """The state by name: `parameter name` + `/` + `exp_avg`, `sum`, `step` and so on."""
-        return {
-            f"{self.names[parameter]}/{key}": torch.as_tensor(value)
-            for part in self.parts
-            for parameter, state in part.state.items()
-            for key, value in state.items()
-        }
+        """The state: `steps`, and `NAME/sum` or `NAME/mean`, `NAME/square` of each parameter."""
+        named = {f"{name}/{key}": value for name, state in self.states.items() for key, value in state.items()}
+        return {"steps": torch.tensor(self.steps), **named}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `tensors` gave."""
-        by_name = {name: parameter for parameter, name in self.names.items()}
-        owner = {parameter: part for part in self.parts for group in part.param_groups for parameter in group["params"]}
-        for part in self.parts:
-            part.state.clear()
-        for key, value in tensors.items():
-            name, _, item = key.rpartition("/")
-            part = owner[by_name[name]]
-            whole = item == "step" and isinstance(part, torch.optim.SparseAdam)
-            part.state[by_name[name]][item] = int(value) if whole else value.clone()
+        self.steps = int(tensors["steps"])
+        for name, state in self.states.items():
+            for key, value in state.items():
+                value.copy_(tensors[f"{name}/{key}"])
+
+    def _fresh(self, parameter: Tensor) -> State:
+        if isinstance(self.choice, AdagradSpec):
+            return {"sum": torch.full_like(parameter, self.choice.initial, requires_grad=False)}
+        return {"mean": torch.zeros_like(parameter, requires_grad=False), "square": torch.zeros_like(parameter, requires_grad=False)}
+
+    def _update(self, weights: Tensor, gradient: Tensor, state: State, rate: float) -> None:
+        """All of one shape, in place."""
+        if isinstance(self.choice, AdamWSpec):
+            _adamw(weights, gradient, state, rate, choice=self.choice, steps=self.steps)
+        else:
+            _adagrad(weights, gradient, state, rate)
 
 
-def _sparse_parameters(module: nn.Module) -> set[nn.Parameter]:
-    """The weights of modules that say that their gradients come as a few rows."""
-    return {part.weight for part in module.modules() if getattr(part, "sparse", False)}  # type: ignore[misc]
+def _adagrad(weights: Tensor, gradient: Tensor, state: State, rate: float) -> None:
+    """Duchi et al. 2011, without epsilon, as TensorFlow's and bilm-tf's."""
+    state["sum"].addcmul_(gradient, gradient)
+    weights.addcdiv_(gradient, state["sum"].sqrt(), value=-rate)
+
+
+def _adamw(weights: Tensor, gradient: Tensor, state: State, rate: float, *, choice: AdamWSpec, steps: int) -> None:
+    """Loshchilov and Hutter 2019, algorithm 2."""
+    first, second = choice.betas
+    weights.mul_(1.0 - rate * choice.weight_decay)
+    state["mean"].lerp_(gradient, 1.0 - first)
+    state["square"].mul_(second).addcmul_(gradient, gradient, value=1.0 - second)
+    scale = state["square"].sqrt().div_(math.sqrt(1.0 - second**steps)).add_(choice.epsilon)
+    weights.addcdiv_(state["mean"], scale, value=-rate / (1.0 - first**steps))
