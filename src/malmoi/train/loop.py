@@ -117,7 +117,8 @@ def fit(
                 at = _validate(objective, validate, at, metrics, progress=progress)
                 at = replace(at, seconds=earlier + time.monotonic() - began)
                 validating += time.monotonic() - now
-            if (due and validate is not None) or time.monotonic() - saved > 60 * spec.save_minutes or (spec.save_steps and at.step % spec.save_steps == 0):
+            late = time.monotonic() - saved > 60 * spec.save_minutes
+            if late or (due and validate is not None) or (spec.save_steps and at.step % spec.save_steps == 0):
                 metrics.flush()
                 _save(objective, optimizer, at, carry, place, spec)
                 saved = time.monotonic()
