@@ -39,7 +39,7 @@ def corpus(
 
     place, heard = Path(out), progress or Silent()
     if place.is_dir() and any(path.name not in ("vocab", "corpus.json") for path in place.iterdir()):
-        raise MalmoiError("M004", path=place, what="other files", instead="empty it")
+        raise MalmoiError("M004", path=place, what="other files", instead="empty it (what it holds is lost)")
     text = validate(TextSpec, {key: value for key, value in (("document", document), ("words", words)) if value is not None})
     passed: list[str] = []
     count = _Count()
@@ -110,7 +110,14 @@ def load(run: str | Path, *, device: str = "auto") -> Encoder:
 
 
 def evaluate(
-    run: str | Path, *, on: Sources, state: StateMode = "reset", batch_tokens: int = 4096, document: str | None = None, device: str = "auto"
+    run: str | Path,
+    *,
+    on: Sources,
+    state: StateMode = "reset",
+    batch_tokens: int = 4096,
+    document: str | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Exact perplexity of a text under a run: forward, backward, mean; bits per byte; unknown rate; counts.
 
@@ -134,7 +141,9 @@ def evaluate(
     models = (opened.objective.forward_model, opened.objective.backward_model)
     warm = warm_state(*models, vocabulary=opened.vocabulary) if state == "warm" else None
     words = unigram(opened.vocabulary.counts, size=opened.objective.output_size, documents=int(opened.manifest["documents"]))
-    found = score(opened.objective, encoded, state=state, warm=warm, batch_tokens=batch_tokens, unigram=words, device=place)
+    found = score(
+        opened.objective, encoded, state=state, warm=warm, batch_tokens=batch_tokens, unigram=words, device=place, progress=progress
+    )
     return {"run": str(run), "step": opened.step, "state": state, **found.model_dump(mode="json")}
 
 

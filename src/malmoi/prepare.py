@@ -87,7 +87,7 @@ class _Documents:
         words = 0
         for number, document in enumerate(read(self.sources, self.text)):
             words += document.text.count(" ") + 1
-            if number % 2000 == 0:
+            if number % 100 == 0:
                 self.progress.advance(words)
             if not self._held(number):
                 yield document

@@ -71,7 +71,9 @@ def claim(spec: RunSpec, out: Path, *, resume: bool) -> RunSpec:
         return spec
     if resume:
         raise MalmoiError("M042", path=out)
-    what, instead = ("another run", "go on with that run by --resume") if begun else (f"other files ({holds[0]})", "empty it")
+    what, instead = (
+        ("another run", "go on with that run by --resume") if begun else (f"other files ({holds[0]})", "empty it (what it holds is lost)")
+    )
     raise MalmoiError("M004", path=out, what=what, instead=instead)
 
 
@@ -140,9 +142,11 @@ def _validator(spec: RunSpec, objective: BiLM, prepared: Prepared, device: torch
     return validate
 
 
-def _evaluate(objective: BiLM, text: EncodedText, prepared: Prepared, device: torch.device) -> Evaluation:
+def _evaluate(
+    objective: BiLM, text: EncodedText, prepared: Prepared, device: torch.device, *, progress: Progress | None = None
+) -> Evaluation:
     words = unigram(prepared.vocabulary.counts, size=objective.output_size, documents=prepared.shards.documents)
-    return evaluate(objective, text, unigram=words, device=device)
+    return evaluate(objective, text, unigram=words, device=device, progress=progress)
 
 
 def _score(out: Path, objective: BiLM, prepared: Prepared, device: torch.device, progress: Progress) -> Evaluation:
@@ -151,9 +155,7 @@ def _score(out: Path, objective: BiLM, prepared: Prepared, device: torch.device,
     chosen = checkpoints.best(out / "checkpoints")
     if chosen is not None:
         checkpoints.load_module(chosen, objective)
-    progress.stage("scoring the held-out text")
-    objective.eval()
-    scored = _evaluate(objective, prepared.valid, prepared, device)
+    scored = _evaluate(objective, prepared.valid, prepared, device, progress=progress)
     (out / "evals").mkdir(exist_ok=True)
     write_json(out / "evals" / "valid.json", {"checkpoint": chosen.name if chosen else "last", **scored.model_dump(mode="json")})
     return scored

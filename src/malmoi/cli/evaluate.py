@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from malmoi.cli.base import SOURCE_HELP, SOURCES, Debug, Device, Document, Json, Run, answer, answering
+from malmoi.cli.progress import progress
 
 EXAMPLE = "malmoi evaluate runs/small --on heldout.txt"
 
@@ -34,6 +35,6 @@ def evaluate(
     from malmoi import api
 
     chosen = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
-    with answering(json):
-        result = api.evaluate(run, on=on, state=state, document=document, device=device, **chosen)
+    with answering(json), progress() as shown:
+        result = api.evaluate(run, on=on, state=state, document=document, device=device, progress=shown, **chosen)
     answer(result, json)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from malmoi.core.batch import Batch
 from malmoi.core.errors import MalmoiError
+from malmoi.core.progress import Progress, Silent
 from malmoi.core.spec import Spec
 from malmoi.objectives.base import Carry, Score
 from malmoi.shards import document_batches, stream_batches
@@ -79,6 +80,7 @@ def evaluate(
     batch_tokens: int = 8192,
     unigram: np.ndarray | None = None,
     device: torch.device | str | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Score a text in evaluation mode (and leave the objective in the mode in which it was).
 
@@ -87,16 +89,21 @@ def evaluate(
     batch_tokens: predictions in each direction that are computed at once (speed and memory only).
     unigram: distribution (K,) over the output words, see `unigram`.
     device: where the objective is (default: where its parameters are).
+    progress: hears how many predictions of `scored` are done.
     Raises MalmoiError M017 for a text without a document, M009 for `warm` without a carry.
     """
     documents, tokens = len(text.ends), len(text.ids)
     if not documents:
         raise MalmoiError("M017", tokens=0, documents=0, needed="an evaluation", next="give a text with words.")
     device = device or next(iter(objective.parameters())).device
+    heard, done = progress or Silent(), 0
+    heard.stage("scoring", tokens + documents)
     nats = torch.zeros(2, 2, dtype=torch.float64, device=device)
     with _evaluating(objective), torch.no_grad():
         for batch, score in _scores(objective, text, state=state, warm=warm, batch_tokens=batch_tokens, device=device):
             nats += _sums(batch.targets["next"], score.nll, objective.output_size)
+            done += int(batch.segments.count_nonzero()) // 2
+            heard.advance(done)
     everything, known = nats.cpu().numpy()
     outputs = np.where(text.ids < objective.output_size, text.ids, UNK)
     unknown, scored = int(np.count_nonzero(outputs == UNK)), tokens + documents

@@ -148,6 +148,27 @@ def indexed(shards: Shards, vocabulary: Vocabulary, *, size: int) -> list[Findin
     return found + _same_counts(counted, vocabulary, whole=len(ids) == shards.tokens)
 
 
+def documents_at_rest(shards: Shards, vocabulary: Vocabulary) -> list[Finding]:
+    """M103 and M104 for the documents of shards: how many repeat another one word for word, and how many are empty."""
+    repeats = _Repeats()
+    stop = int(np.searchsorted(shards.ends, WORDS, side="right"))
+    for start, end in zip(np.concatenate([[0], shards.ends[: stop - 1]]), shards.ends[:stop], strict=False):
+        if end > start:
+            repeats.add(" ".join(map(str, shards.ids(int(start), int(end)))))
+    empty = int((shards.lengths == 0).sum())
+    found = []
+    if empty > shards.documents / 100:
+        example = f"document {int(np.argmax(shards.lengths == 0))}"
+        found.append(Finding.of("M104", "warning", count=empty, total=shards.documents, example=example))
+    if repeats.rate > DUPLICATES_WARNING:
+        most, ids = repeats.most
+        words = " ".join(vocabulary.words[int(word)] for word in ids.removesuffix("...").split()[:8])
+        facts = {"rate": repeats.rate, "repeated": repeats.repeated, "count": repeats.count, "most": most, "example": words}
+        found.append(Finding.of("M103", "warning", what="documents", **facts))
+    facts_found = f"{repeats.rate:.2%} of {repeats.count:,} documents repeat another, {empty:,} are empty"
+    return found or [Finding.good("documents", facts_found)]
+
+
 def _same_counts(counted: np.ndarray, vocabulary: Vocabulary, *, whole: bool) -> list[Finding]:
     expected = np.asarray(vocabulary.counts).astype(np.int64)
     if whole and np.array_equal(counted, expected):

@@ -15,7 +15,16 @@ from malmoi.evals import unigram
 from malmoi.health import run as history
 from malmoi.health.bench import device_of, random_batch, window
 from malmoi.health.collapse import collapse
-from malmoi.health.data import TextSurvey, empty_documents, indexed, ranks, size_of_text, unknown_flood, vocabulary_covers
+from malmoi.health.data import (
+    TextSurvey,
+    documents_at_rest,
+    empty_documents,
+    indexed,
+    ranks,
+    size_of_text,
+    unknown_flood,
+    vocabulary_covers,
+)
 from malmoi.health.evaluation import dropout_asleep, dropout_places, training_equals_evaluation
 from malmoi.health.finding import Finding
 from malmoi.health.leak import visibility
@@ -66,7 +75,8 @@ def examine_shards(directory: str | Path, vocabulary: Vocabulary, *, size: int =
         shards = Shards.open(directory, vocabulary)
     except MalmoiError as problem:
         return [Finding.of_error(problem)]
-    return [*size_of_text(shards.tokens, what="the shards"), *ranks(vocabulary), *indexed(shards, vocabulary, size=size)]
+    found = [*size_of_text(shards.tokens, what="the shards"), *documents_at_rest(shards, vocabulary)]
+    return [*found, *ranks(vocabulary), *indexed(shards, vocabulary, size=size)]
 
 
 def examine_objective(objective: BiLM, *, batch: Batch | None = None, tied: bool | None = None, rate: float | None = None) -> list[Finding]:
@@ -107,7 +117,7 @@ def examine_run(
     found += examine_objective(objective, batch=wide, tied=spec.model.head.tied, rate=spec.model.dropout)
     if shards is None or cut is None:
         return found
-    found += [*ranks(vocabulary), *indexed(shards, vocabulary, size=objective.output_size)]
+    found += [*documents_at_rest(shards, vocabulary), *ranks(vocabulary), *indexed(shards, vocabulary, size=objective.output_size)]
     streams = cut(spec.stream.streams, spec.stream.window)
     found += rows_go_on([streams.batch(step + number) for number in range(3)], first=step)
     found += readout_agrees(objective, vocabulary, _first_documents(shards))
