@@ -116,6 +116,15 @@ def test_damaged_shards_and_another_vocabulary_are_findings(tmp_path, documents,
     assert (finding.code, finding.level) == ("M020", "error")
 
 
+def test_documents_that_are_repeated_or_empty_at_rest_are_found(tmp_path, documents, spec):
+    texts = documents(200) + [["w1", "w2", "w3"]] * 50 + [[]] * 20
+    vocabulary = Vocabulary.build(counted(texts), spec().characters)
+    write_shards(tmp_path / "s", texts, vocabulary)
+    found = by_code(examine_shards(tmp_path / "s", vocabulary))
+    assert "50 times: 'w1 w2 w3'" in found["M103"].message and "20 of 270 documents" in found["M104"].message
+    assert found["M104"].message.endswith("(first: document 250).")
+
+
 def test_ids_that_are_no_frequency_ranks_are_found():
     vocabulary = Vocabulary.build({"a": 9, "b": 5, "c": 3}, CharacterSpec(length=10))
     assert ranks(vocabulary)[0].level == "info"
