@@ -98,7 +98,7 @@ def test_the_recipes_pass_at_a_tenth_of_their_size(recipe):
         check(objective)
 
 
-def random_stream(count, *, rows=8, window=8):
+def random_stream(count, *, rows=8, window=6):
     """Independent uniform words, one document: nothing can be predicted. The three marks take part, so all 50 words occur."""
     ids = np.random.default_rng(7).integers(0, TYPES, count)
     return Streams(Shards.of(ids, np.array([count])), None, rows, window, 0)
@@ -126,7 +126,7 @@ def trained(objective, *, steps):
 
 def test_random_words_stay_unpredictable_for_an_honest_model_and_not_for_a_leaky_one(leaky):
     assert trained(honest(), steps=400) >= 49.0
-    assert trained(leaky, steps=400) < 10.0
+    assert trained(leaky, steps=250) < 10.0
 
 
 def test_the_checks_print_nothing_and_import_without_the_command(capsys):

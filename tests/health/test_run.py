@@ -40,7 +40,13 @@ def test_the_unigram_entropy_is_that_of_the_counts():
 
 @pytest.mark.parametrize(
     "loss, tokens, size, expected",
-    [(3.9, 100_000, 100, ("M100", "info")), (4.1, 1000, 100, ("M126", "warning")), (4.1, 100_000, 100, ("M126", "error"))],
+    [
+        (3.9, 300_000, 100, ("M100", "info")),
+        (4.2, 190_000, 100, ("M126", "warning")),
+        (4.2, 300_000, 10_000, ("M126", "warning")),
+        (4.05, 300_000, 100, ("M126", "warning")),
+        (4.2, 300_000, 100, ("M126", "error")),
+    ],
 )
 def test_a_run_is_held_against_counting_words(loss, tokens, size, expected):
     metrics = [{"step": 9, "tokens": tokens, "valid_loss": loss}]

@@ -41,8 +41,8 @@ ROWS, LENGTH, WINDOWS = 3, 5, 3
 """Of the batches that the model is examined with: small, and all different, so that no axis can be taken for another."""
 COLLAPSE_ROWS, COLLAPSE_LENGTH = 16, 32
 """512 tokens in each direction: the mean cosine over their 130,000 pairs is known to a hundredth."""
-EARLY = 20
-"""Predictions for each output word up to which collapsed vectors may be those of a model that has just begun."""
+EARLY, EARLY_WORDS = 20, 200_000
+"""Predictions (for each output word, and in all) up to which collapsed vectors may be those of a model that has just begun."""
 
 
 def examine_corpus(
@@ -124,7 +124,7 @@ def examine_run(
     sample = cut(COLLAPSE_ROWS, COLLAPSE_LENGTH)
     seen = step * spec.training.accumulate * streams.tokens_per_step
     vectors = [sample.batch(number).to(device_of(objective)) for number in range(2)]
-    found += collapse(objective, vectors, early=seen < EARLY * objective.output_size)
+    found += collapse(objective, vectors, early=seen < max(EARLY * objective.output_size, EARLY_WORDS))
     if step > 0:
         fresh = fresh or build(spec, words=len(vocabulary), characters=vocabulary.characters.size)
         found += start_loss(fresh, wide.to(device_of(fresh)))

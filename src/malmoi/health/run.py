@@ -18,8 +18,10 @@ from malmoi.health.finding import Finding
 from malmoi.train import checkpoint as checkpoints
 
 Metrics = Sequence[Mapping[str, Any]]
-PATIENCE = 50
-"""Predictions for each output word that a run may take before it has to be better than counting."""
+PATIENCE, PATIENCE_WORDS = 50, 200_000
+"""Predictions (for each output word, and in all) that a run may take before it has to be better than counting."""
+CLEARLY = 0.1
+"""Nats above counting from which a model that had its time is an error: text without any order (random words) stays within."""
 
 
 def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[Finding]]:
@@ -56,7 +58,7 @@ def unigram_entropy(distribution: np.ndarray) -> float:
 
 
 def better_than_counting(metrics: Metrics, *, unigram: float, exact: bool, size: int) -> list[Finding]:
-    """M126 if no loss went below the entropy of single words: a warning at first, an error after 50 predictions an output word.
+    """M126 if no loss went below the entropy of single words: an error if it is clearly above after 50 predictions an output word.
 
     exact: the training loss is a likelihood (not sampled) and may be compared; validation losses always are.
     """
@@ -71,10 +73,10 @@ def better_than_counting(metrics: Metrics, *, unigram: float, exact: bool, size:
     if best < unigram:
         perplexities = f"perplexity {math.exp(best):,.1f}, counting words gives {math.exp(unigram):,.1f}"
         return [Finding.good("learning", f"best loss {best:.3f} nats, {unigram - best:.3f} below counting words ({perplexities})")]
-    early = tokens < PATIENCE * size
+    early = tokens < max(PATIENCE * size, PATIENCE_WORDS)
     next = "train on: it is early yet." if early else "look at learning rate, gradient norms and data; the model has learned no context."
     fields = {"loss": best, "unigram": unigram, "perplexity": math.exp(unigram), "tokens": tokens, "next": next}
-    return [Finding.of("M126", "warning" if early else "error", **fields)]
+    return [Finding.of("M126", "warning" if early or best < unigram + CLEARLY else "error", **fields)]
 
 
 def ended(metrics: Metrics, spec: TrainingSpec, *, steps: int | None) -> list[Finding]:
