@@ -273,6 +273,21 @@ def test_c_the_right_dropout_at_the_wrong_place(honest):
     assert "backward_model.backbone.blocks.0.dropout works on the output of its mixer, after the projection" in found["M118"]
 
 
+def test_c_dropout_on_another_tensor_of_the_block(honest):
+    class Elsewhere(Block):
+        """Drops a scaled copy, so that the residual carries what was never dropped."""
+
+        def forward(self, x_RTD, state, valid_RT):
+            y_RTD, state = self.mixer(self.dropout(0.5 * x_RTD), state, valid_RT)
+            return y_RTD + x_RTD, state
+
+    objective = honest()
+    old = objective.forward_model.backbone.blocks[1]
+    objective.forward_model.backbone.blocks[1] = Elsewhere(old.mixer, residual=True, dropout=0.1)
+    found = errors(dropout_places(objective, batch_of(objective), rate=0.1))
+    assert "forward_model.backbone.blocks.1.dropout works on another tensor" in found["M118"]
+
+
 def test_c_another_rate_than_the_recipe_says(honest):
     objective = honest(dropout=0.3)
     assert "drops 0.3, the recipe says 0.1" in errors(dropout_places(objective, batch_of(objective), rate=0.1))["M118"]

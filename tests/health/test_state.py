@@ -93,7 +93,14 @@ def restarted(batches):
     batches[2] = batches[0]
 
 
-@pytest.mark.parametrize("breaking", [shuffled, swapped, restarted])
+def jumping(batches):
+    """The right words at places that do not follow."""
+    positions = batches[2].positions.clone()
+    positions[0, 0] = positions[0, 0] + 1 if positions[0, 0] else 5
+    batches[2] = replace(batches[2], positions=positions)
+
+
+@pytest.mark.parametrize("breaking", [shuffled, swapped, restarted, jumping])
 def test_rows_that_are_shuffled_between_windows_are_found(streams, breaking):
     batches = [streams(3, 7).batch(step) for step in range(5)]
     breaking(batches)
