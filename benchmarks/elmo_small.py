@@ -1,4 +1,6 @@
-"""The paired run: malmoi's recipe and the plain PyTorch baseline, the same files, the same words, the same minutes, one after the other.
+"""The paired run: malmoi's recipe and the plain PyTorch baseline, the same files, the same words, the same minutes.
+
+One after the other on all cores, or with --side-by-side at the same time, each on a core of its own, where the machine's speed wavers.
 
     python benchmarks/elmo_small.py --corpus /tmp/wiki/en/train.txt --valid /tmp/wiki/en/valid.txt --minutes 20 --out en.json
 
@@ -15,6 +17,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,10 @@ COMMAND = [sys.executable, "-c", "import sys; from malmoi.cli import main; sys.e
 HERE = Path(__file__).resolve().parent
 
 
-def measured(line: list[str], *, threads: int) -> tuple[dict[str, Any], int]:
-    """The JSON that a command writes to standard output, and its peak of memory in bytes."""
+def measured(line: list[str], *, threads: int, core: int | None = None) -> tuple[dict[str, Any], int]:
+    """The JSON that a command writes to standard output, and its peak of memory in bytes. `core` is the only one that it may use."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    line = line if core is None else ["taskset", "--cpu-list", str(core), *line]
     with subprocess.Popen(line, stdout=subprocess.PIPE, env=environment, text=True) as process:
         assert process.stdout is not None
         answer = process.stdout.read()
@@ -50,28 +54,35 @@ def main() -> None:
     parser.add_argument("--valid", nargs="+", required=True)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--side-by-side", action="store_true", help="at the same time, one core and one thread each")
     parser.add_argument("--lr", type=float, default=1e-3, help="of the baseline")
     parser.add_argument("--tune", type=int, nargs="*", default=[16, 32, 64], help="batch sizes that the baseline may choose from")
     parser.add_argument("--tune-seconds", type=float, default=30.0)
     parser.add_argument("--run", help="keep malmoi's run here")
     parser.add_argument("--out", type=Path, default=RESULTS / "elmo_small.json")
     arguments = parser.parse_args()
+    threads = 1 if arguments.side_by_side else arguments.threads
     settings = [part for setting in arguments.settings for part in ("--set", setting)]
     same = ["--minutes", str(arguments.minutes), *settings, "--valid", *arguments.valid]
     with tempfile.TemporaryDirectory(prefix="malmoi-pair-") as folder:
         many = [part for name in ("corpus", "valid") for file in getattr(arguments, name) for part in (f"--{name}", file)]
         run = arguments.run or f"{folder}/run"
         ours = [*COMMAND, "pretrain", arguments.recipe, "--minutes", str(arguments.minutes), *settings, *many, "--out", run]
-        malmoi, malmoi_peak = measured([*ours, "--device", "cpu", "--allow-unknown", "--json"], threads=arguments.threads)
+        ours += ["--device", "cpu", "--allow-unknown", "--json"]
         theirs = [sys.executable, str(HERE / "baseline_elmo.py"), "--recipe", arguments.recipe, "--corpus", *arguments.corpus, *same]
-        theirs += ["--lr", str(arguments.lr), "--threads", str(arguments.threads), "--tune-seconds", str(arguments.tune_seconds)]
+        theirs += ["--lr", str(arguments.lr), "--threads", str(threads), "--tune-seconds", str(arguments.tune_seconds)]
         theirs += ["--out", f"{folder}/baseline.json", "--tune", *map(str, arguments.tune)]
-        baseline, baseline_peak = measured(theirs, threads=arguments.threads)
+        with ThreadPoolExecutor(2 if arguments.side_by_side else 1) as pool:
+            cores = sorted(os.sched_getaffinity(0))[:2] if arguments.side_by_side else (None, None)
+            pair = [pool.submit(measured, line, threads=threads, core=core) for line, core in zip((ours, theirs), cores, strict=True)]
+            (malmoi, malmoi_peak), (baseline, baseline_peak) = (each.result() for each in pair)
     if malmoi["valid"]["scored"] != baseline["valid"]["predictions"]:
         sys.exit(f"not the same text: {malmoi['valid']['scored']} and {baseline['valid']['predictions']} predictions")
     keys = ("perplexity", "forward_perplexity", "backward_perplexity")
     result = {
         "minutes": arguments.minutes,
+        "side_by_side": arguments.side_by_side,
+        "threads_each": threads,
         "words_per_second": {"malmoi": malmoi["words_per_second"], "baseline": baseline["training"]["words_per_second"]},
         "words": {"malmoi": malmoi["tokens"], "baseline": baseline["training"]["words"]},
         **{key: {"malmoi": malmoi["valid"][key], "baseline": baseline["valid"][key]} for key in keys},
