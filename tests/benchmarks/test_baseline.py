@@ -133,6 +133,9 @@ def test_training_learns(baseline: ModuleType, vocabulary: Vocabulary) -> None:
     model = baseline.Baseline(SPEC, words=len(vocabulary), characters=vocabulary.characters.size)
     before = baseline.evaluate(model, marked, found.spelling)["perplexity"]
     spans = marked.sentences(vocabulary, 40)
-    facts = baseline.train(model, marked, spans, found.spelling, rows=8, seconds=1.0, rate=1e-2)
-    assert facts["words"] / facts["seconds"] == pytest.approx(facts["words_per_second"])
-    assert baseline.evaluate(model, marked, found.spelling)["perplexity"] < before / 1.5
+    for _ in range(10):  # seconds: how many steps they hold is the machine's affair
+        facts = baseline.train(model, marked, spans, found.spelling, rows=8, seconds=1.0, rate=1e-2)
+        assert facts["words"] / facts["seconds"] == pytest.approx(facts["words_per_second"])
+        if (after := baseline.evaluate(model, marked, found.spelling)["perplexity"]) < before / 1.5:
+            break
+    assert after < before / 1.5
