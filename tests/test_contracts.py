@@ -163,3 +163,24 @@ def test_fresh_weights_are_decided_by_the_seed(case):
     one, two, other = objective_of(case), objective_of(case), objective_of(case, seed=9)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[1] == "plain"], ids=lambda case: "-".join(map(str, case[:3])))
+def test_bf16_trains_to_about_the_same_loss(case):
+    losses = []
+    for enabled in (False, True):
+        objective = objective_of(case, dropout=0.0).train()
+        optimizer, carry = Optimizer(objective, TrainingSpec(learning_rate=0.1)), None
+        for step in range(4):
+            batch = random_batch(objective, rows=4, length=6)
+            torch.manual_seed(step)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+                loss = objective.loss(batch, carry)
+            loss.total.backward()
+            carry = loss.carry
+            optimizer.clip(10.0)
+            optimizer.step(0.1)
+        losses.append(loss.total.item())
+        assert {parameter.dtype for parameter in objective.parameters()} == {torch.float32}
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[1] != losses[0]

@@ -170,15 +170,25 @@ def embed(
 
 
 def neighbours(
-    run: str | Path, *, texts: Sequence[str], among: str | Path, count: int = 5, layer: Layer = "top", device: str = "auto"
+    run: str | Path,
+    *,
+    texts: Sequence[str],
+    among: str | Path,
+    count: int = 5,
+    layer: Layer = "top",
+    same_word: bool = False,
+    device: str = "auto",
 ) -> dict[str, Any]:
-    """For each text with a *marked* word, the words of file `among` whose vectors in context are nearest to it."""
+    """For each text with a *marked* word, the words of file `among` whose vectors in context are nearest to it.
+
+    With `same_word` only other occurrences of the word itself compete: where does it mean the same as here?
+    """
     from malmoi.readout import neighbours as nearest_in_context
 
     encoder = load(run, device=device)
 
     def find(text: str) -> dict[str, Any]:
-        found = nearest_in_context(encoder, text, among=_lines(Path(among)), layer=layer, count=count)
+        found = nearest_in_context(encoder, text, among=_lines(Path(among)), layer=layer, count=count, same=same_word)
         return {"text": text, "neighbours": [_shown(each) for each in found]}
 
     return {"run": str(run), "queries": [find(text) for text in texts]}

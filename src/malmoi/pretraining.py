@@ -132,11 +132,13 @@ def _validator(spec: RunSpec, objective: BiLM, prepared: Prepared, device: torch
 
     def validate() -> dict[str, float]:
         found = _evaluate(objective, sample, prepared, device)
+        assert found.unigram_perplexity is not None
         return {
             "loss": math.log(found.perplexity),
             "perplexity": found.perplexity,
             "forward": math.log(found.forward_perplexity),
             "backward": math.log(found.backward_perplexity),
+            "unigram": math.log(found.unigram_perplexity),
         }
 
     return validate

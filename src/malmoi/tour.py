@@ -14,14 +14,14 @@ from malmoi.core.artifact import write_text
 from malmoi.core.progress import Progress
 from malmoi.corpus.builtin import builtin_documents
 
-AMBIGUOUS = ("class", "string", "key", "return", "field", "index", "object", "method", "set", "call")
 SENSES = {
-    "return": ("the function will *return* a new list", "print the name and *return* code of the process"),
-    "key": ("the *key* of each item in the dictionary", "encrypt the message with a private *key* of the user"),
-    "class": ("a base *class* for all exceptions", "a *class* of characters such as digits or letters"),
-    "string": ("return a *string* with the name of the file", "the format *string* contains a conversion character"),
+    "return": ("*return* the number of bytes in the buffer", "the *return* value of the function is a string"),
+    "key": ("sort the items of the dictionary by *key*", "verify the signature with the public *key* of the certificate"),
+    "class": ("create an instance of the *class*", "the lowest and highest integer of each *class* label"),
+    "string": ("convert the number to a *string*", "the format *string* of the date"),
+    "set": ("*set* the value of the attribute", "a *set* of unique elements"),
 }
-"""Two sentences a word, in which it means different things."""
+"""Two contexts a word, in which it means different things, or is another part of speech."""
 
 
 def tour(out: Path | None, *, minutes: float, progress: Progress) -> dict[str, Any]:
@@ -44,11 +44,10 @@ def tour(out: Path | None, *, minutes: float, progress: Progress) -> dict[str, A
     lines = text / "sentences.txt"
     write_text(lines, "\n".join(islice(_sentences(document.text for document in documents), 20_000)) + "\n")
     progress.stage("looking for neighbours")
-    word = next(word for word in SENSES)
-    found = api.neighbours(run, texts=SENSES[word], among=lines, count=4)
-    quoted = f"'{SENSES[word][0]}'"
+    found = api.neighbours(run, texts=[*SENSES["set"], *SENSES["return"]], among=lines, count=3, same_word=True)
+    quoted = f"'{SENSES['key'][0]}'"
     follow = [
-        f"malmoi neighbours {run} {quoted} --among {lines}",
+        f"malmoi neighbours {run} {quoted} --among {lines} --same-word",
         f"malmoi embed {run} --input {lines} --output vectors.npz",
         f"malmoi doctor {run}",
         "malmoi pretrain elmo-small --corpus YOUR_TEXT --out runs/mine",

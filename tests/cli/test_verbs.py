@@ -43,9 +43,9 @@ RUNS = {
         {"input": "i.txt", "output": "o.npz", "layer": 1, "pool": "mean", "state": "compat", "batch_size": 3, "device": "auto"},
     ),
     "neighbours": (
-        ["r", "a *b*", "*c* d", "--among", "f.txt", "--count", "2", "--layer", "mix"],
+        ["r", "a *b*", "*c* d", "--among", "f.txt", "--count", "2", "--layer", "mix", "--same-word"],
         ("r",),
-        {"texts": ["a *b*", "*c* d"], "among": "f.txt", "count": 2, "layer": "mix", "device": "auto"},
+        {"texts": ["a *b*", "*c* d"], "among": "f.txt", "count": 2, "layer": "mix", "same_word": True, "device": "auto"},
     ),
     "doctor": (["r"], ("r",), {}),
     "import": (["allennlp", "o.json", "w.hdf5", "--out", "r"], ("allennlp",), {"paths": ["o.json", "w.hdf5"], "out": "r"}),

@@ -54,6 +54,12 @@ def test_a_run_is_held_against_counting_words(loss, tokens, size, expected):
     assert (finding.code, finding.level) == expected
 
 
+def test_a_validation_loss_is_held_against_its_own_text():
+    metrics = [{"step": 9, "tokens": 300_000, "valid_loss": 4.2, "valid_unigram": 4.5}]
+    (finding,) = history.better_than_counting(metrics, unigram=4.0, exact=False, size=100)
+    assert finding.level == "info" and "0.300 below" in finding.message
+
+
 def test_sampled_training_losses_are_never_compared():
     metrics = lines([0.5] * 40)
     (finding,) = history.better_than_counting(metrics, unigram=4.0, exact=False, size=10)

@@ -21,6 +21,7 @@ def neighbours(
     ],
     count: Annotated[int, typer.Option("--count", min=1, help="Neighbours of each text.")] = 5,
     layer: Annotated[str, typer.Option("--layer", metavar="mix|top|mean|N", help="Which layer: 0 is the word vector.")] = "top",
+    same_word: Annotated[bool, typer.Option("--same-word", help="Only other occurrences of the marked word itself.")] = False,
     device: Device = "auto",
     json: Json = False,
     debug: Debug = False,
@@ -32,7 +33,7 @@ def neighbours(
     from malmoi import api
 
     with answering(json):
-        result = api.neighbours(run, texts=texts, among=among, count=count, layer=layer_of(layer), device=device)
+        result = api.neighbours(run, texts=texts, among=among, count=count, layer=layer_of(layer), same_word=same_word, device=device)
     answer(result, json, show_neighbours)
 
 

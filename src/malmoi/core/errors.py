@@ -27,12 +27,20 @@ CATALOGUE: dict[str, Entry] = {
     "M004": Entry("{path} holds {what}, and would be overwritten.", "name another --out, or {instead}."),
     "M005": Entry("{what} needs the package {package}.", "pip install 'malmoi[{extra}]'"),
     "M006": Entry("{path} is incomplete: {problem}.", "{next}"),
-    "M007": Entry("{path} is not a run: it has no {missing}.", "give the directory that `malmoi pretrain --out` or `malmoi import --out` wrote."),
-    "M008": Entry("{path} is in use by process {pid} on {host} since {since}.", "wait for it, or stop it; a lock whose process is gone is taken over by itself."),
+    "M007": Entry(
+        "{path} is not a run: it has no {missing}.", "give the directory that `malmoi pretrain --out` or `malmoi import --out` wrote."
+    ),
+    "M008": Entry(
+        "{path} is in use by process {pid} on {host} since {since}.",
+        "wait for it, or stop it; a lock whose process is gone is taken over by itself.",
+    ),
     "M009": Entry("{argument} is {value!r}, but {problem}.", "{next}"),
     # M01x: text in
     "M010": Entry("{path} does not exist{nearest}.", "check the path; a glob needs quotes."),
-    "M011": Entry("{path} line {line}: byte {byte} is not valid UTF-8.", "re-encode the file as UTF-8 (for old Korean files: iconv -f CP949 -t UTF-8)."),
+    "M011": Entry(
+        "{path} line {line}: byte {byte} is not valid UTF-8.",
+        "re-encode the file as UTF-8 (for old Korean files: iconv -f CP949 -t UTF-8).",
+    ),
     "M012": Entry(
         "{rate:.1%} of the tokens ({types:.1%} of the types) would be <unk> with {size:,} output words; the limit is {limit:.0%}.",
         "{sizes}; or split words with --set text.words=punctuation; or go on with --allow-unknown.",
@@ -47,53 +55,108 @@ CATALOGUE: dict[str, Entry] = {
     # M02x: vocabulary and shards
     "M020": Entry("{path} has changed since it was written: its SHA-256 is {found}, the manifest says {expected}.", "{next}"),
     "M021": Entry("{path} is missing.", "{next}"),
-    "M022": Entry("{path} was made with another vocabulary (fingerprint {found}, not {expected}).", "make it again with this vocabulary, or use the vocabulary that made it."),
+    "M022": Entry(
+        "{path} was made with another vocabulary (fingerprint {found}, not {expected}).",
+        "make it again with this vocabulary, or use the vocabulary that made it.",
+    ),
     "M023": Entry("id {id} does not fit: {problem}.", "{next}"),
-    "M024": Entry("{path} has no column of text {field!r}{nearest}.", "name the right one with --set text.field=NAME; there are: {columns}."),
+    "M024": Entry(
+        "{path} has no column of text {field!r}{nearest}.", "name the right one with --set text.field=NAME; there are: {columns}."
+    ),
     # M03x: model
     "M030": Entry("input and output embeddings cannot be tied: {problem}.", "{next}"),
     "M031": Entry("the model sees what it should predict: {where} depends on {what} (gradient {gradient:.1e}, must be 0).", "{next}"),
     "M032": Entry("{what}: {problem}.", "{next}"),
     # M04x: training
-    "M040": Entry("the loss became {value} at step {step}.", "lower training.learning_rate or training.clip_norm; the last good checkpoint is kept."),
+    "M040": Entry(
+        "the loss became {value} at step {step}.", "lower training.learning_rate or training.clip_norm; the last good checkpoint is kept."
+    ),
     "M041": Entry("{path} cannot go on as asked: {differences}.", "resume with the same arguments, or start a new run in another --out."),
     "M042": Entry("{path} holds nothing to resume.", "start without --resume."),
     "M043": Entry("no good checkpoint is left in {path}: {problem}.", "restore the run from a copy, or train again."),
     # M05x: import and export
     "M050": Entry("{path} is not an AllenNLP ELMo checkpoint: {problem}.", "{next}"),
-    "M052": Entry("{path} has no output layer: it was imported from a format that carries none.", "embed with it; to score, train a run here."),
+    "M052": Entry(
+        "{path} has no output layer: it was imported from a format that carries none.", "embed with it; to score, train a run here."
+    ),
     "M051": Entry("this run cannot be written as {format}: {problem}.", "{next}"),
     # M10x-M13x: what `malmoi doctor` finds
     "M100": Entry("{check}: {facts}.", "nothing to do."),
     "M101": Entry("{rate:.1%} of the tokens in {where} are <unk> with {size:,} words; the limit is {limit:.0%}.", "{next}"),
-    "M102": Entry("the vocabulary is not of this corpus: {problem}.", "build the vocabulary from the text that the shards are made of, and make the shards again with it."),
-    "M103": Entry("{rate:.1%} of the {what} stand there more than once ({repeated:,} of {count:,}; most often, {most:,} times: {example!r}).", "remove the duplicates; a model learns to recite what it reads often."),
-    "M104": Entry("{count:,} of {total:,} documents have no words (first: {example}).", "remove them, or look whether the reader was told the right field or suffix."),
+    "M102": Entry(
+        "the vocabulary is not of this corpus: {problem}.",
+        "build the vocabulary from the text that the shards are made of, and make the shards again with it.",
+    ),
+    "M103": Entry(
+        "{rate:.1%} of the {what} stand there more than once ({repeated:,} of {count:,}; most often, {most:,} times: {example!r}).",
+        "remove the duplicates; a model learns to recite what it reads often.",
+    ),
+    "M104": Entry(
+        "{count:,} of {total:,} documents have no words (first: {example}).",
+        "remove them, or look whether the reader was told the right field or suffix.",
+    ),
     "M105": Entry("{what} has {tokens:,} tokens: {problem}.", "{next}"),
-    "M106": Entry("the ids of the vocabulary are not frequency ranks: {problem}.", "build the vocabulary again from the counts of the whole corpus."),
+    "M106": Entry(
+        "the ids of the vocabulary are not frequency ranks: {problem}.", "build the vocabulary again from the counts of the whole corpus."
+    ),
     "M110": Entry("the model sees what it should predict: changing {what} changes {where}.", "{next}"),
     "M111": Entry("nothing can be said about leaks: {problem}.", "{next}"),
-    "M112": Entry("`encode` reads through {names}, which training gives no gradient: the vectors come from weights that were never trained.", "let training, evaluation and readout call the same modules."),
-    "M113": Entry("training moves {names}, which `encode` never uses: what was learned there is not in the vectors.", "let training, evaluation and readout call the same modules."),
-    "M114": Entry("{names} stand exactly as they were drawn at the start, after {steps:,} steps of training, though `encode` reads through them.", "look why they get no gradient (detached, frozen, or not in the loss), and train again."),
+    "M112": Entry(
+        "`encode` reads through {names}, which training gives no gradient: the vectors come from weights that were never trained.",
+        "let training, evaluation and readout call the same modules.",
+    ),
+    "M113": Entry(
+        "training moves {names}, which `encode` never uses: what was learned there is not in the vectors.",
+        "let training, evaluation and readout call the same modules.",
+    ),
+    "M114": Entry(
+        "{names} stand exactly as they were drawn at the start, after {steps:,} steps of training, though `encode` reads through them.",
+        "look why they get no gradient (detached, frozen, or not in the loss), and train again.",
+    ),
     "M115": Entry("{names} belong to the model, but neither training nor `encode` uses them.", "remove them from the model, or use them."),
     "M116": Entry("training and evaluation do not compute the same with dropout 0: {problem}.", "{next}"),
-    "M117": Entry("dropout is alive at evaluation: two evaluations of one batch differ by {difference:.1e}, first in {where}.", "use nn.Dropout as a module, or pass training=self.training to functional dropout."),
+    "M117": Entry(
+        "dropout is alive at evaluation: two evaluations of one batch differ by {difference:.1e}, first in {where}.",
+        "use nn.Dropout as a module, or pass training=self.training to functional dropout.",
+    ),
     "M118": Entry("dropout stands where the recipe has none: {problem}.", "{next}"),
     "M119": Entry("tying is broken: {problem}.", "{next}"),
-    "M120": Entry("the loss of fresh weights is {loss:.2f} nats, ln({size:,}) is {expected:.2f}: {problem}.", "look at the scale of the initial weights, and at what stands before the softmax."),
-    "M121": Entry("the state does not go on between windows: {problem}.", "hand the carry that comes back from one window to the next, and start from zeros only once."),
-    "M122": Entry("row {row} of step {after} does not begin where it ended at step {before}: {problem}.", "read each stream in order: batches of a stateful model must not be shuffled or sorted."),
+    "M120": Entry(
+        "the loss of fresh weights is {loss:.2f} nats, ln({size:,}) is {expected:.2f}: {problem}.",
+        "look at the scale of the initial weights, and at what stands before the softmax.",
+    ),
+    "M121": Entry(
+        "the state does not go on between windows: {problem}.",
+        "hand the carry that comes back from one window to the next, and start from zeros only once.",
+    ),
+    "M122": Entry(
+        "row {row} of step {after} does not begin where it ended at step {before}: {problem}.",
+        "read each stream in order: batches of a stateful model must not be shuffled or sorted.",
+    ),
     "M123": Entry("the state that is carried from window to window {problem}.", "{next}"),
     "M124": Entry("the vectors of {layer} have collapsed: {problem}.", "{next}"),
-    "M125": Entry("{count:,} of {width:,} dimensions of {layer} are constant.", "look for dead units: a saturated clip, a zero weight, or a part that was never trained."),
-    "M126": Entry("the best loss so far is {loss:.3f} nats, no better than counting words ({unigram:.3f} nats, perplexity {perplexity:,.0f}) after {tokens:,} words.", "{next}"),
-    "M127": Entry("the {name} at step {step:,} is {value}.", "lower training.learning_rate or training.clip_norm, and go on from an earlier checkpoint."),
+    "M125": Entry(
+        "{count:,} of {width:,} dimensions of {layer} are constant.",
+        "look for dead units: a saturated clip, a zero weight, or a part that was never trained.",
+    ),
+    "M126": Entry(
+        "the best loss so far is {loss:.3f} nats, no better than counting words ({unigram:.3f} nats, perplexity {perplexity:,.0f}) after {tokens:,} words.",
+        "{next}",
+    ),
+    "M127": Entry(
+        "the {name} at step {step:,} is {value}.",
+        "lower training.learning_rate or training.clip_norm, and go on from an earlier checkpoint.",
+    ),
     "M128": Entry("the run ended early: {problem}.", "`malmoi pretrain` with the same arguments and --resume goes on."),
     "M129": Entry("the gradients look unhealthy: {problem}.", "{next}"),
-    "M130": Entry("the loss rises: {before:.3f} nats in the second quarter of the run, {after:.3f} in the last.", "lower training.learning_rate, or let it decay."),
+    "M130": Entry(
+        "the loss rises: {before:.3f} nats in the second quarter of the run, {after:.3f} in the last.",
+        "lower training.learning_rate, or let it decay.",
+    ),
     "M131": Entry("{path} is damaged: {problem}", "{next}"),
-    "M132": Entry("`encode` gives other vectors than the model that was trained: {problem}.", "let readout and training call the same modules."),
+    "M132": Entry(
+        "`encode` gives other vectors than the model that was trained: {problem}.", "let readout and training call the same modules."
+    ),
     # M09x: the command line itself
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),
     "M098": Entry("{problem}.", "`{command} --help` shows how it is used."),

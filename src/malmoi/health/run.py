@@ -58,18 +58,21 @@ def unigram_entropy(distribution: np.ndarray) -> float:
 
 
 def better_than_counting(metrics: Metrics, *, unigram: float, exact: bool, size: int) -> list[Finding]:
-    """M126 if no loss went below the entropy of single words: an error if it is clearly above after 50 predictions an output word.
+    """M126 if no loss went below that of single words: an error if it is clearly above after 50 predictions an output word.
 
+    unigram: entropy of the words of the training text, nats; a validation loss is held against its own text's `valid_unigram`.
     exact: the training loss is a likelihood (not sampled) and may be compared; validation losses always are.
     """
-    losses = [line["valid_loss"] for line in metrics if "valid_loss" in line]
+    losses = [(line["valid_loss"], line.get("valid_unigram", unigram)) for line in metrics if "valid_loss" in line]
     training = [line["loss"] for line in metrics if "loss" in line]
     if exact:
-        losses += [fmean(training[start : start + 20]) for start in range(0, max(len(training) - 19, 1), 20) if training]
-    losses = [loss for loss in losses if math.isfinite(loss)]
+        means = [fmean(training[start : start + 20]) for start in range(0, max(len(training) - 19, 1), 20) if training]
+        losses += [(mean, unigram) for mean in means]
+    losses = [(loss, counted) for loss, counted in losses if math.isfinite(loss)]
     if not losses:
         return [Finding.good("learning", "no exact loss was recorded, so it cannot be compared with counting words")]
-    best, tokens = min(losses), int(metrics[-1].get("tokens", 0))
+    best, unigram = min(losses, key=lambda pair: pair[0] - pair[1])
+    tokens = int(metrics[-1].get("tokens", 0))
     if best < unigram:
         perplexities = f"perplexity {math.exp(best):,.1f}, counting words gives {math.exp(unigram):,.1f}"
         return [Finding.good("learning", f"best loss {best:.3f} nats, {unigram - best:.3f} below counting words ({perplexities})")]

@@ -102,7 +102,10 @@ class Scan(torch.autograd.Function):
         clips: Clips = ctx.clips
         T, R, D = x_TRD.shape
         H, P = w_projection.shape[1], w_projection.shape[0]
-        d_gates = torch.empty_like(gates)
+        # the slopes of all gates at once; the loop turns them into gradients in place
+        d_gates = torch.addcmul(gates, gates, gates, value=-1)
+        torch.addcmul(_one(gates), gates[:, :, 2 * H : 3 * H], gates[:, :, 2 * H : 3 * H], value=-1, out=d_gates[:, :, 2 * H : 3 * H])
+        slopes = torch.addcmul(_one(squashed), squashed, squashed, value=-1)
         d_projected = torch.empty_like(outputs[1:])
         d_c = d_c.clone()
         for t in range(T - 1, -1, -1):
@@ -112,14 +115,13 @@ class Scan(torch.autograd.Function):
             d_m = (d_projected[t] @ w_projection).to(d_c.dtype)
             i, f, g, o = gates[t].chunk(4, dim=1)
             d_i, d_f, d_g, d_o = d_gates[t].chunk(4, dim=1)
-            s = squashed[t]
-            d_c.addcmul_(d_m * o, torch.addcmul(_one(s), s, s, value=-1))
+            d_c.addcmul_(d_m * o, slopes[t])
             if clips.cell < float("inf"):
                 d_c *= cells[t + 1].abs() < clips.cell
-            torch.mul(d_m.mul_(s), o * (1 - o), out=d_o)
-            torch.mul(d_c * g, i * (1 - i), out=d_i)
-            torch.mul(d_c * cells[t], f * (1 - f), out=d_f)
-            torch.mul(d_c * i, torch.addcmul(_one(g), g, g, value=-1), out=d_g)
+            d_o.mul_(d_m).mul_(squashed[t])
+            d_i.mul_(d_c).mul_(g)
+            d_f.mul_(d_c).mul_(cells[t])
+            d_g.mul_(d_c).mul_(i)
             d_c *= f
             d_h = d_gates[t].to(w_recurrent.dtype) @ w_recurrent
         flat = d_gates.view(T * R, 4 * H).to(w_input.dtype)

@@ -55,6 +55,4 @@ def encode_documents(documents: Iterable[list[str]], vocabulary: Vocabulary) -> 
         ids.extend(found)  # type: ignore[arg-type]
         ends.append(len(ids))
         size += len(" ".join(words).encode("utf-8", "surrogatepass")) + 1
-    return EncodedText(
-        ids=np.array(ids, np.int64), ends=np.array(ends, np.int64), extra=list(extra), bytes=size, vocabulary=vocabulary
-    )
+    return EncodedText(ids=np.array(ids, np.int64), ends=np.array(ends, np.int64), extra=list(extra), bytes=size, vocabulary=vocabulary)

@@ -65,9 +65,7 @@ def refuse_unknown(report: VocabularyReport, *, limit: float = 0.20) -> None:
         return
     enough = [f"--set model.head.size={size} leaves {rate:.0%}" for rate, size in report.sizes if rate <= limit][:3]
     sizes = ", ".join(enough) or f"no size would do, {report.types + 3:,} words are all"
-    raise MalmoiError(
-        "M012", rate=report.unknown_tokens, types=report.unknown_types, size=report.size, limit=limit, sizes=sizes
-    )
+    raise MalmoiError("M012", rate=report.unknown_tokens, types=report.unknown_types, size=report.size, limit=limit, sizes=sizes)
 
 
 def _lengths(vocabulary: Vocabulary) -> tuple[tuple[tuple[str, int], ...], int]:
