@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("malmoi", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
+settings.load_profile("malmoi")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, so that workers do not fight over the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
