@@ -12,6 +12,7 @@ from malmoi.core.recipe import TextSpec
 from malmoi.core.spec import validate
 from malmoi.health import Finding, examine_corpus, examine_run, examine_shards
 from malmoi.shards import Shards
+from malmoi.shards.store import ENDS
 from malmoi.vocab import Vocabulary
 
 
@@ -35,8 +36,8 @@ def _kind(path: Path) -> str:
         return "run"
     if (path / "corpus.json").is_file():
         return "corpus"
-    if (path / MANIFEST).is_file():
-        return str(json.loads((path / MANIFEST).read_text(encoding="utf-8")).get("kind"))
+    if (path / MANIFEST).is_file() and (path / ENDS).is_file():
+        return "shards"
     return "text"
 
 

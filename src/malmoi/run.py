@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from malmoi.core.artifact import read_manifest, sha256, versions, write_json
+from malmoi.core.artifact import MANIFEST, alive, read_manifest, seal, sha256, versions, write_json
 from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import RunSpec
 from malmoi.core.spec import leaves, validate
@@ -58,19 +58,9 @@ def begin(path: Path, spec: RunSpec, **facts: Any) -> None:
 
 def record(path: Path, **facts: Any) -> None:
     """Add facts to a run's manifest."""
-    file = path / "manifest.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    before = read_manifest(path, KIND) if (path / MANIFEST).is_file() else {}
     files = {"spec.json": {"bytes": (path / "spec.json").stat().st_size, "sha256": sha256(path / "spec.json")}}
-    write_json(
-        file,
-        {
-            "kind": KIND,
-            "versions": versions(),
-            **{k: v for k, v in before.items() if k not in ("kind", "versions")},
-            **facts,
-            "files": files,
-        },
-    )
+    seal(path / MANIFEST, {**before, "kind": KIND, "versions": versions(), **facts, "files": files})
 
 
 @contextmanager
@@ -85,7 +75,7 @@ def locked(path: Path) -> Iterator[None]:
             break
         except FileExistsError:
             owner = _owner(file)
-            if owner and owner["pid"] != mine["pid"] and (owner["host"] != mine["host"] or _alive(owner["pid"])):
+            if owner and owner["pid"] != mine["pid"] and (owner["host"] != mine["host"] or alive(owner["pid"])):
                 raise MalmoiError("M008", path=path, **owner) from None
             file.unlink(missing_ok=True)
     with os.fdopen(descriptor, "w", encoding="utf-8") as lock:
@@ -104,19 +94,9 @@ def _owner(file: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and {"pid", "host", "since"} <= set(found) else None
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def read_spec(path: Path) -> tuple[RunSpec, dict[str, Any]]:
     """Spec and manifest of a run. Raises MalmoiError M007 for a directory that is none, M020 for a changed spec."""
-    for missing in ("manifest.json", "spec.json"):
+    for missing in (MANIFEST, "spec.json"):
         if not (path / missing).is_file():
             raise MalmoiError("M007", path=path, missing=missing)
     manifest = read_manifest(path, KIND)

@@ -60,7 +60,8 @@ def test_it_can_be_replaced(tmp_path):
         (lambda thing: (thing / "a.txt").unlink(), "M021", "a.txt"),
         (lambda thing: (thing / "manifest.json").unlink(), "M006", "manifest.json"),
         (lambda thing: (thing / "manifest.json").write_text('{"kind": "thi'), "M006", "not JSON"),
-        (lambda thing: (thing / "manifest.json").write_text('{"kind": "vocabulary"}'), "M006", "'vocabulary', not 'thing'"),
+        (lambda thing: (thing / "manifest.json").write_text('{"kind": "thing"}'), "M006", "has changed since"),
+        (lambda thing: artifact.seal(thing / "manifest.json", {"kind": "vocabulary"}), "M006", "'vocabulary', not 'thing'"),
     ],
 )
 def test_damage_is_named(harm, code, name, tmp_path):

@@ -14,11 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malmoi.core.artifact import fingerprint, sha256
+from malmoi.core.artifact import seal, sha256
 from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import CharacterSpec
 from malmoi.shards import Shards, Streams, write_shards
-from malmoi.shards.store import SEALED
 from malmoi.vocab import UNK, Vocabulary
 
 DOCUMENTS = [["a", "b", "a"], [], ["c"], ["b", "never", "seen", "a", "c"], ["a"] * 9]
@@ -161,8 +160,7 @@ def test_a_consistent_manifest_does_not_excuse_impossible_content(
     content.tofile(directory / name)
     manifest = json.loads((directory / "manifest.json").read_text())
     manifest["files"][name]["sha256"] = sha256(directory / name)
-    manifest["seal"] = fingerprint({key: manifest[key] for key in SEALED})
-    (directory / "manifest.json").write_text(json.dumps(manifest))
+    seal(directory / "manifest.json", manifest)
     with pytest.raises(MalmoiError, match=f"{code}: .*{name}"):
         Shards.open(directory, vocabulary)
 

@@ -79,7 +79,7 @@ def sweep(parent: Path) -> None:
     """Take away what killed writers left in `parent`; an artifact that was just being replaced is put back."""
     for path in parent.glob(".*.malmoi-*"):
         name, process = path.stem[1:].rpartition(".")[::2]
-        if path.suffix not in (NEW, OLD) or not process.isdigit() or _alive(int(process)):
+        if path.suffix not in (NEW, OLD) or not process.isdigit() or alive(int(process)):
             continue
         if path.suffix == OLD and not (parent / name).exists():
             os.replace(path, parent / name)
@@ -87,7 +87,8 @@ def sweep(parent: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Whether a process of this machine is there."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -104,18 +105,26 @@ def write_manifest(directory: Path, kind: str, fields: dict[str, Any]) -> None:
         if path.is_file() and path.name != MANIFEST and not path.name.startswith("."):
             sync_file(path)
             files[path.relative_to(directory).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
-    write_json(directory / MANIFEST, {"kind": kind, "versions": versions(), **fields, "files": files})
+    seal(directory / MANIFEST, {"kind": kind, "versions": versions(), **fields, "files": files})
+
+
+def seal(path: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest with the fingerprint of its own content, so that a damaged digit in it is found as surely as one in a file."""
+    content = json.loads(json.dumps({key: value for key, value in manifest.items() if key != "seal"}))
+    write_json(path, {**content, "seal": fingerprint(content)})
 
 
 def read_manifest(directory: Path, kind: str, *, next: str = "make it again.") -> dict[str, Any]:
-    """The manifest of an artifact of `kind`; MalmoiError M006 if there is none or it is another kind's."""
+    """The manifest of an artifact of `kind`; MalmoiError M006 if there is none, it has changed, or it is another kind's."""
     path = directory / MANIFEST
     if not path.is_file():
         raise MalmoiError("M006", path=directory, problem=f"it has no {MANIFEST}", next=next)
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_bytes())
     except ValueError:
         raise MalmoiError("M006", path=path, problem="it is not JSON", next=next) from None
+    if not isinstance(manifest, dict) or manifest.pop("seal", None) != fingerprint(manifest):
+        raise MalmoiError("M006", path=path, problem="it has changed since it was written", next=next)
     if manifest.get("kind") != kind:
         raise MalmoiError("M006", path=directory, problem=f"it holds {manifest.get('kind')!r}, not {kind!r}", next=next)
     return manifest

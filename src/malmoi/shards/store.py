@@ -17,13 +17,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from malmoi.core.artifact import MANIFEST, fingerprint, read_manifest, verify, versions, writing
+from malmoi.core.artifact import fingerprint, read_manifest, verify, writing
 from malmoi.core.errors import MalmoiError
 from malmoi.vocab import Vocabulary
 
 KIND = "shards"
 ENDS = "ends.bin"
-SEALED = ("kind", "versions", "dtype", "tokens", "documents", "file_tokens", "content", "parents", "files")
 BLOCK = 1 << 20
 REMEDY = "the shards have to be made again from the corpus."
 
@@ -59,7 +58,7 @@ class Shards:
         M022 made with another vocabulary, M023 an id outside the vocabulary.
         """
         directory = Path(directory)
-        manifest = _sealed_manifest(directory)
+        manifest = read_manifest(directory, KIND, next=REMEDY)
         expected = manifest["parents"]["vocabulary"]
         if expected != vocabulary.fingerprint:
             raise MalmoiError("M022", path=directory, found=expected[:12], expected=vocabulary.fingerprint[:12])
@@ -140,8 +139,8 @@ def write_shards(
             tokens, count = tokens + len(block_ids), count + len(lengths)
         fields.update(dtype=dtype, tokens=tokens, documents=count, file_tokens=shard_tokens, content=content.digest())
         fields["parents"] = {"vocabulary": vocabulary.fingerprint, **(parents or {})}
-        sealed = {"kind": KIND, "versions": versions(), **fields, "files": {**ids.close(), **ends.close()}}
-        fields["seal"] = fingerprint(sealed)
+        ids.close()
+        ends.close()
     return Shards.open(directory, vocabulary)
 
 
@@ -180,14 +179,12 @@ class _Content:
 
 
 class _Files:
-    """Bytes in order into files of at most `limit` bytes (0: one file called `name`), hashed while they are written."""
+    """Bytes in order into files of at most `limit` bytes (0: one file called `name`)."""
 
     def __init__(self, directory: Path, limit: int, *, name: str = "ids-{:05d}.bin") -> None:
         self._directory, self._limit, self._name = directory, limit, name
-        self._facts: dict[str, dict[str, Any]] = {}
         self._file: BinaryIO | None = None
-        self._hash = hashlib.sha256()
-        self._left = 0
+        self._count = self._left = 0
         if not limit:
             self._next()
 
@@ -198,31 +195,18 @@ class _Files:
             assert self._file is not None
             piece, data = (data[: self._left], data[self._left :]) if self._limit else (data, b"")
             self._file.write(piece)
-            self._hash.update(piece)
             self._left -= len(piece)
 
-    def close(self) -> dict[str, dict[str, Any]]:
-        """Name -> size and SHA-256 of all that was written."""
+    def close(self) -> None:
         if self._file is not None:
-            path = Path(self._file.name)
-            self._facts[path.name] = {"bytes": self._file.tell(), "sha256": self._hash.hexdigest()}
             self._file.close()
             self._file = None
-        return self._facts
 
     def _next(self) -> None:
         self.close()
-        self._file = open(self._directory / self._name.format(len(self._facts)), "wb")
-        self._hash = hashlib.sha256()
+        self._file = open(self._directory / self._name.format(self._count), "wb")
+        self._count += 1
         self._left = self._limit
-
-
-def _sealed_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest, after its own seal was checked: a damaged digit in it is found as surely as one in the data."""
-    manifest = read_manifest(directory, KIND, next=REMEDY)
-    if manifest.get("seal") != fingerprint({key: manifest.get(key) for key in SEALED}):
-        raise MalmoiError("M006", path=directory / MANIFEST, problem="it has changed since it was written", next=REMEDY)
-    return manifest
 
 
 def _map(path: Path, dtype: str) -> np.ndarray:
