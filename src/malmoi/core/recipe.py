@@ -124,6 +124,9 @@ class BiLMSpec(Spec):
     """Bidirectional language model (Peters et al. 2018, section 3.1)."""
 
     kind: Literal["bilm"] = "bilm"
+    start: Literal["carried", "zero"] = "carried"
+    """The state of a document that begins with a window: `carried` over from the document before, as bilm-tf does everywhere; or
+    `zero`, so that the start of a text that is scored or embedded by itself is nothing that the model has never seen."""
 
 
 class StreamSpec(Spec):

@@ -6,6 +6,7 @@ R rows (the first half forward, the second backward), T positions, D width, N pr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,9 @@ class BiLM(nn.Module):
 
     visibility = "a prediction at position t depends on the inputs at positions <= t of its own row"
 
-    def __init__(self, forward_model: Model, backward_model: Model) -> None:
+    def __init__(self, forward_model: Model, backward_model: Model, *, start: Literal["carried", "zero"] = "carried") -> None:
         super().__init__()
+        self.start = start
         assert forward_model.frontend is backward_model.frontend, "the directions share one front-end"
         assert forward_model.heads["words"] is backward_model.heads["words"], "the directions share one head"
         self.forward_model = forward_model
@@ -69,6 +71,8 @@ class BiLM(nn.Module):
 
     def loss(self, batch: Batch, carry: dict[str, State] | None = None) -> Loss:
         """The training loss of a batch; the carry that comes back is detached (truncated back-propagation)."""
+        if self.start == "zero" and self.training and carry is not None:
+            carry = self._restarted(carry, batch.positions[:, 0] == 0)
         traces = self.traces(batch, carry)
         x_RTD = torch.cat([traces[name].last for name, _ in self.directions()])
         predicted_RT = batch.targets["next"] >= 0
@@ -87,6 +91,11 @@ class BiLM(nn.Module):
         nll_RT = torch.zeros(predicted_RT.shape, device=x_RTD.device)
         nll_RT[predicted_RT] = self.head.nll(x_RTD[predicted_RT], self._output_ids(batch.targets["next"][predicted_RT]))
         return Score(nll=nll_RT, carry=_carry(traces))
+
+    def _restarted(self, carry: dict[str, State], begins_R: Tensor) -> dict[str, State]:
+        """The carry with zeros in the rows whose document begins here; `begins_R` is of both halves."""
+        halves = zip(self.directions(), (~begins_R).chunk(2), strict=True)
+        return {name: tuple(tuple(each * goes_on[:, None] for each in block) for block in carry[name]) for (name, _), goes_on in halves}
 
     def _output_ids(self, ids: Tensor) -> Tensor:
         return ids.masked_fill(ids >= self.output_size, UNKNOWN)

@@ -27,7 +27,7 @@ def build(spec: RunSpec, *, words: int, characters: int) -> BiLM:
         frontend = _frontend(model, size=size, characters=characters)
         head = VocabularyHead(model.head, width=model.width, size=size, tied=_tied(model, frontend))
         both = [Model(frontend, _backbone(model), {"words": head}, dropout=model.dropout) for _ in range(2)]
-    return BiLM(*both)
+    return BiLM(*both, start=spec.objective.start)
 
 
 def _frontend(model: ModelSpec, *, size: int, characters: int) -> nn.Module:

@@ -10,6 +10,7 @@ from malmoi.core.recipe import (
     AdagradSpec,
     AdamWSpec,
     BackboneSpec,
+    BiLMSpec,
     CharacterCNNSpec,
     CharacterSpec,
     LSTMSpec,
@@ -91,19 +92,20 @@ def elmo_small() -> RunSpec:
     """ELMo for one machine without a GPU: 512 cells projected to 128, 256 character filters, 100,000 output words, 20 minutes.
 
     Paper: Peters et al. 2018, made small. The run is short, so the optimizer is AdamW with warm-up and linear decay, the
-    candidates of the softmax are 2,048, nothing is clipped in the cell, long tokens are cut between characters, and one
-    paragraph is one document.
+    candidates of the softmax are 2,048, long tokens are cut between characters, one paragraph is one document, and a document that
+    begins with a window begins from zero (docs/log.md tells what happened without).
     Command: malmoi pretrain elmo-small --corpus 'texts/*.txt' --valid heldout.txt --out runs/small
     Score and time: measured: see docs/log.md.
     """
     return RunSpec(
         name="elmo-small",
         paper=PAPER,
+        objective=BiLMSpec(start="zero"),
         model=ModelSpec(
             width=128,
             dropout=0.1,
             frontend=CharacterCNNSpec(width=16, filters=((1, 32), (2, 32), (3, 64), (4, 128)), highway=1),
-            backbone=BackboneSpec(depth=2, mixer=LSTMSpec(cell=512), residual_from=1),
+            backbone=BackboneSpec(depth=2, mixer=LSTMSpec(cell=512, cell_clip=3.0, projection_clip=3.0), residual_from=1),
             head=VocabularyHeadSpec(size=100_000, softmax=SampledSoftmaxSpec(samples=2048)),
         ),
         stream=StreamSpec(streams=64, window=20),
@@ -121,14 +123,15 @@ def elmo_tiny() -> RunSpec:
     return RunSpec(
         name="elmo-tiny",
         paper=PAPER,
+        objective=BiLMSpec(start="zero"),
         model=ModelSpec(
             width=64,
             dropout=0.1,
             frontend=CharacterCNNSpec(width=16, filters=((1, 16), (2, 16), (3, 32), (4, 64)), highway=1),
-            backbone=BackboneSpec(depth=2, mixer=LSTMSpec(cell=128), residual_from=1),
+            backbone=BackboneSpec(depth=2, mixer=LSTMSpec(cell=128, cell_clip=3.0, projection_clip=3.0), residual_from=1),
             head=VocabularyHeadSpec(size=20_000, softmax=SampledSoftmaxSpec(samples=2048)),
         ),
-        stream=StreamSpec(streams=32, window=20),
+        stream=StreamSpec(streams=64, window=20),
         training=_short(minutes=4, learning_rate=0.004),
     )
 
