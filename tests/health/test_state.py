@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from malmoi.health.bench import random_batch
-from malmoi.health.state import continuity, rows_go_on
+from malmoi.health.state import continuity, rows_go_on, zero_start
 from malmoi.nn import ForeignBackbone, Trace
 from malmoi.objectives import BiLM, Score
 
@@ -107,3 +107,23 @@ def test_rows_that_are_shuffled_between_windows_are_found(streams, breaking):
     (finding,) = rows_go_on(batches, first=10)
     assert (finding.code, finding.level) == ("M122", "error")
     assert ("step 12" in finding.message or "step 11" in finding.message) and "it was to read id" in finding.message
+
+
+def test_a_model_that_was_never_trained_to_start_is_found(honest, streams):
+    class Lost(BiLM):
+        """Forward, it costs three nats more a word where it starts from zero."""
+
+        def score(self, batch, carry=None):
+            score = super().score(batch, carry)
+            forward = torch.arange(len(batch.ids))[:, None] < len(batch.ids) // 2
+            return Score(nll=score.nll + 3.0 * (forward & (batch.targets["next"] >= 0) & (carry is None)), carry=score.carry)
+
+    fair = honest()
+    source = streams(3, 20)
+    carry = fair.score(source.batch(0)).carry
+    beginnings = [source.batch(5), source.batch(6)]
+    (finding,) = zero_start(fair, beginnings=beginnings, going_on=source.batch(1), carry=carry)
+    assert finding.level == "info"
+    lost = Lost(fair.forward_model, fair.backward_model)
+    (finding,) = zero_start(lost, beginnings=beginnings, going_on=source.batch(1), carry=carry)
+    assert (finding.code, finding.level) == ("M133", "error") and "forward" in finding.message

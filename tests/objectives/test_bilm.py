@@ -109,3 +109,23 @@ def test_dropout_zero_is_evaluation_and_dropout_is_not(objective):
     torch.manual_seed(0)
     assert not torch.allclose(objective.loss(batch).total, exact)
     assert torch.equal(objective.eval().loss(batch).total, exact)
+
+
+def test_a_document_that_begins_with_a_window_begins_from_zero_if_asked(objective):
+    batch = random_batch(objective, rows=4, length=5)
+    batch.positions[:] = torch.arange(5) + 7
+    batch.positions[[1, 6], 0] = 0  # forward row 1, backward row 2
+    carry = objective.score(random_batch(objective, rows=4, length=5)).carry
+    mixed = {name: tuple(tuple(part.clone() for part in block) for block in state) for name, state in carry.items()}
+    for name, row in (("forward", 1), ("backward", 2)):
+        for block in mixed[name]:
+            for part in block:
+                part[row] = 0.0
+    objective.train()
+    carried = objective.loss(batch, carry).total.item()
+    expected = objective.loss(batch, mixed).total.item()
+    objective.start = "zero"
+    assert objective.loss(batch, carry).total.item() == expected != carried
+    assert objective.loss(batch, None).total.item() == objective.loss(batch, objective.initial_carry(4)).total.item()
+    objective.eval()
+    assert objective.loss(batch, carry).total.item() == carried  # evaluation decides for itself where it starts

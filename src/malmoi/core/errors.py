@@ -157,6 +157,11 @@ CATALOGUE: dict[str, Entry] = {
     "M132": Entry(
         "`encode` gives other vectors than the model that was trained: {problem}.", "let readout and training call the same modules."
     ),
+    "M133": Entry(
+        "documents that start from zero cost {alone:.2f} nats a word, text that goes on from the states of training {carried:.2f}: the {direction} "
+        "model was never trained to start.",
+        "train with objective.start=zero; until then read this run with --state warm, and trust no vectors of --state reset.",
+    ),
     # M09x: the command line itself
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),
     "M098": Entry("{problem}.", "`{command} --help` shows how it is used."),

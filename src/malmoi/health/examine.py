@@ -30,10 +30,11 @@ from malmoi.health.finding import Finding
 from malmoi.health.leak import visibility
 from malmoi.health.path import never_moved, one_path, readout_agrees
 from malmoi.health.start import start_loss
-from malmoi.health.state import continuity, rows_go_on
+from malmoi.health.state import continuity, rows_go_on, zero_start
 from malmoi.health.tying import sharing
 from malmoi.objectives import BiLM, build
-from malmoi.shards import Shards, Streams
+from malmoi.shards import Shards, Streams, document_batches
+from malmoi.train import checkpoint as checkpoints
 from malmoi.train import total_steps
 from malmoi.vocab import Vocabulary
 
@@ -120,6 +121,12 @@ def examine_run(
     found += [*documents_at_rest(shards, vocabulary), *ranks(vocabulary), *indexed(shards, vocabulary, size=objective.output_size)]
     streams = cut(spec.stream.streams, spec.stream.window)
     found += rows_go_on([streams.batch(step + number) for number in range(3)], first=step)
+    states = checkpoints.load(directory / "checkpoints" / f"step-{step:08d}").carry if step > 0 else {}
+    if states:
+        carry = checkpoints.unflatten({name: tensor.to(device_of(objective)) for name, tensor in states.items()})
+        beginnings = [batch.to(device_of(objective)) for batch in _beginnings(shards, vocabulary, spec)]
+        going_on = streams.batch(step * spec.training.accumulate).to(device_of(objective))
+        found += zero_start(objective, beginnings=beginnings, going_on=going_on, carry=carry)
     found += readout_agrees(objective, vocabulary, _first_documents(shards))
     sample = cut(COLLAPSE_ROWS, COLLAPSE_LENGTH)
     seen = step * spec.training.accumulate * streams.tokens_per_step
@@ -157,6 +164,17 @@ def _first_documents(shards: Shards) -> list[np.ndarray]:
     chosen = np.flatnonzero(shards.lengths > 0)[:3]
     starts, lengths = shards.bounds(chosen)
     return [shards.ids(int(start), int(start + min(length, 12))) for start, length in zip(starts, lengths, strict=True)]
+
+
+def _beginnings(shards: Shards, vocabulary: Vocabulary, spec: RunSpec) -> list[Batch]:
+    """Documents from their start, at most 200 words of each, 1,500 words in all: of the middle of the corpus, as batches."""
+    chosen = np.arange(shards.documents // 2, shards.documents)
+    chosen = chosen[np.cumsum(np.minimum(shards.lengths[chosen], 200)) <= 1500]
+    starts, lengths = shards.bounds(chosen)
+    parts = [shards.ids(int(start), int(start + min(length, 200))) for start, length in zip(starts, lengths, strict=True)]
+    text = Shards.of(np.concatenate([np.empty(0, np.int64), *parts]), np.cumsum([len(part) for part in parts]))
+    spelling = (lambda ids: vocabulary.spelling[ids]) if isinstance(spec.model.frontend, CharacterCNNSpec) else None
+    return [next(chunks) for chunks, _ in document_batches(text, tokens=4096, window=201, spelling=spelling)]
 
 
 def _cutter(spec: RunSpec, vocabulary: Vocabulary, shards: Shards | None) -> Callable[[int, int], Streams] | None:

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from malmoi.core.batch import Batch
 from malmoi.health.bench import undisturbed, window
-from malmoi.health.finding import Finding
+from malmoi.health.finding import Finding, Level
 from malmoi.objectives import BiLM
 from malmoi.train.checkpoint import flatten
 from malmoi.vocab import BOS, EOS
 
 TOLERANCE = 1e-5
 """Nats, on the mean of a window, as a share where it is more than 1."""
+START_WARNING, START_ERROR = 0.5, 1.0
+"""Nats a word that a start from zero may cost more. The run that this check was made for differed by 0.4 to 22 (docs/log.md)."""
 KEEP = "let the backbone return the state after its last position in Trace.state, and take it back as its second argument."
 
 
@@ -51,6 +53,32 @@ def continuity(objective: BiLM, batch: Batch, *, windows: int) -> list[Finding]:
             problem = f"window {index + 1} of {windows} has a loss of {one:.6f} nats by itself and {other:.6f} as part of one long window"
             return [Finding.of("M121", "error", problem=problem)]
     return [Finding.good("state", f"{windows} windows of {length} with the carry have the loss of one window of {windows * length}")]
+
+
+def zero_start(objective: BiLM, *, beginnings: Sequence[Batch], going_on: Batch, carry: Any) -> list[Finding]:
+    """Documents that start from zero are predicted about as well as text that goes on from the carried states of training (M133).
+
+    A model whose streams never start again may have states that it reaches from zero alone, and nothing in training shows it.
+    beginnings: documents from their first position; going_on, carry: the next window of training and the states before it.
+    """
+    with undisturbed(objective), torch.no_grad():
+        objective.eval()
+        carried = _nats([(going_on, objective.score(going_on, carry).nll)])
+        alone = _nats([(batch, objective.score(batch).nll) for batch in beginnings])
+    found = []
+    for direction, known, new in zip(("forward", "backward"), carried, alone, strict=True):
+        if not new - known <= START_WARNING:
+            level: Level = "error" if not new - known <= START_ERROR else "warning"
+            found.append(Finding.of("M133", level, alone=new, carried=known, direction=direction))
+    facts = ", ".join(f"{new:.2f} against {known:.2f} nats" for new, known in zip(alone, carried, strict=True))
+    return found or [Finding.good("start of documents", f"from zero they cost about what goes on from carried states: {facts}")]
+
+
+def _nats(scores: Sequence[tuple[Batch, Tensor]]) -> list[float]:
+    """Mean nats a prediction, forward and backward."""
+    halves = [(batch.targets["next"] >= 0).chunk(2) for batch, _ in scores]
+    sums = [[float(half.double().sum()) for half in nll_RT.chunk(2)] for _, nll_RT in scores]
+    return [sum(each[half] for each in sums) / sum(int(each[half].sum()) for each in halves) for half in (0, 1)]
 
 
 def rows_go_on(batches: Sequence[Batch], *, first: int) -> list[Finding]:
