@@ -106,7 +106,7 @@ def load(run: str | Path, *, device: str = "auto") -> Encoder:
 
     opened = load_run(run, device=find_device(device))
     models = (opened.objective.forward_model, opened.objective.backward_model)
-    return Encoder(*models, vocabulary=opened.vocabulary, split=word_splitter(opened.spec.text.words))
+    return Encoder(*models, vocabulary=opened.vocabulary, split=word_splitter(opened.spec.text.words), warm=opened.warm)
 
 
 def evaluate(
@@ -139,7 +139,7 @@ def evaluate(
     split = word_splitter(text.words)
     encoded = encode_documents((split(each.text) for each in read(on, text)), opened.vocabulary)
     models = (opened.objective.forward_model, opened.objective.backward_model)
-    warm = warm_state(*models, vocabulary=opened.vocabulary) if state == "warm" else None
+    warm = (opened.warm or warm_state(*models, vocabulary=opened.vocabulary)) if state == "warm" else None
     words = unigram(opened.vocabulary.counts, size=opened.objective.output_size, documents=int(opened.manifest["documents"]))
     found = score(
         opened.objective, encoded, state=state, warm=warm, batch_tokens=batch_tokens, unigram=words, device=place, progress=progress

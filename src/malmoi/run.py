@@ -23,6 +23,7 @@ from malmoi.core.artifact import MANIFEST, alive, read_manifest, seal, sha256, v
 from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import RunSpec
 from malmoi.core.spec import leaves, validate
+from malmoi.nn import State
 from malmoi.objectives import BiLM, build
 from malmoi.train import checkpoint as checkpoints
 from malmoi.vocab import Vocabulary
@@ -42,6 +43,9 @@ class Run:
     objective: BiLM
     checkpoint: Path
     step: int
+    warm: dict[str, State] | None
+    """The mean of the states in which training stood at the checkpoint, of one row a direction: where a text goes on as training did.
+    None for an imported run."""
 
     @property
     def has_head(self) -> bool:
@@ -121,7 +125,17 @@ def load_run(path: str | Path, *, device: torch.device | str = "cpu") -> Run:
     objective = build(spec, words=len(vocabulary), characters=vocabulary.characters.size)
     checkpoints.load_module(chosen, objective)
     objective.to(device).eval()
-    return Run(path, spec, manifest, vocabulary, objective, chosen, checkpoints.load_step(chosen))
+    warm = _mean(checkpoints.load_carry(chosen), device)
+    return Run(path, spec, manifest, vocabulary, objective, chosen, checkpoints.load_step(chosen), warm)
+
+
+def _mean(carry: Any, device: torch.device | str) -> Any:
+    """A carry of one row: the mean over the rows of every tensor (rows first) of a tree of dicts and tuples."""
+    if isinstance(carry, torch.Tensor):
+        return carry.float().mean(0, keepdim=True).to(device)
+    if isinstance(carry, dict):
+        return {name: _mean(part, device) for name, part in carry.items()}
+    return None if carry is None else tuple(_mean(part, device) for part in carry)
 
 
 def differences(before: RunSpec, after: RunSpec) -> list[str]:

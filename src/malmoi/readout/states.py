@@ -15,7 +15,8 @@ WARM_DOCUMENTS = 32
 
 
 def warm_state(forward: Model, backward: Model, *, vocabulary: Vocabulary) -> dict[str, State]:
-    """{"forward", "backward"}: states of one row after 32 empty documents from zero.
+    """{"forward", "backward"}: states of one row after 32 empty documents from zero. For a model whose training states are not known
+    (an imported one); a run of our own stores better ones, see `Run.warm`.
 
     In training a document never begins at zero but where the document before it has ended. An empty document is the only one that
     is neutral: the forward direction reads BOS, the backward one EOS. After 32 the state has all but stopped moving.

@@ -68,6 +68,12 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(step=manifest["step"], facts=facts, **groups)
 
 
+def load_carry(path: Path) -> Any:
+    """The carry of a checkpoint that was verified before; None if it has none."""
+    file = path / "carry.safetensors"
+    return unflatten(load_file(file)) if file.exists() else None
+
+
 def load_step(path: Path) -> int:
     """The optimizer step of a checkpoint."""
     return int(read_manifest(path, KIND, next=AGAIN)["step"])
