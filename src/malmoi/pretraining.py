@@ -94,8 +94,7 @@ def train(
         spec = claim(spec, out, resume=resume)
         prepared = prepare(spec, corpus=corpus, valid=valid, out=out, allow_unknown=allow_unknown, progress=progress)
         facts = summary(prepared)
-        unknown = f"{facts['unknown_tokens']:.1%} of them outside the {facts['size']:,} output words"
-        progress.note(f"{facts['tokens']:,} words of {facts['types']:,} types in {facts['documents']:,} documents, {unknown}")
+        _tell(facts, progress)
         objective = build(spec, words=len(prepared.vocabulary), characters=prepared.vocabulary.characters.size)
         check_visibility(objective)
         objective.to(place)
@@ -118,6 +117,16 @@ def train(
         result["next"] = _next(out, outcome)
         runs.record(out, state=outcome.stopped, step=outcome.step, tokens=outcome.tokens, seconds=outcome.seconds)
     return result
+
+
+def _tell(facts: dict[str, Any], progress: Progress) -> None:
+    """What is known of the text before training, in three lines."""
+    unknown = (
+        f"{facts['unknown_tokens']:.1%} of them ({facts['unknown_types']:.1%} of the types) outside the {facts['size']:,} output words"
+    )
+    progress.note(f"{facts['tokens']:,} words of {facts['types']:,} types in {facts['documents']:,} documents, {unknown}")
+    progress.note("coverage by output words: " + ", ".join(f"{size:,} {share:.1%}" for size, share in facts["coverage"]))
+    progress.note("longest words: " + ", ".join(f"{word} ({units})" for word, units in facts["longest"][:4]))
 
 
 def streams(spec: RunSpec, prepared: Prepared) -> Streams:
