@@ -130,3 +130,17 @@ def test_a_dry_run_leaves_nothing(corpus, tmp_path):
     found = pretrain(corpus, tmp_path / "dry", steps=100, dry_run=True)
     assert not (tmp_path / "dry").exists()
     assert found["parameters"] > 0 and found["seconds"] >= 0 and found["steps"] == 100 and found["memory_bytes"] > 0
+
+
+def test_a_refused_start_may_be_tried_again_with_other_words(corpus, tmp_path):
+    out = tmp_path / "flood"
+    with pytest.raises(MalmoiError, match="M012"):
+        pretrain(corpus, out, steps=2, settings=["model.head.size=4"])
+    assert not (out / "checkpoints").exists() or not checkpoints.steps(out / "checkpoints")
+    other = tmp_path / "other.txt"
+    other.write_text(corpus.read_text(encoding="utf-8").replace("w1 ", "elsewhere "), encoding="utf-8")
+    assert pretrain(other, out, steps=2, allow_unknown=True, settings=["model.head.size=4"])["steps"] == 2
+    assert load_run(out).vocabulary.id_of("elsewhere") > 2
+    with pytest.raises(MalmoiError, match="M010"):
+        pretrain(tmp_path / "none.txt", tmp_path / "nothing", steps=2)
+    assert not (tmp_path / "nothing").exists()

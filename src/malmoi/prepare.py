@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +16,7 @@ from malmoi.core.recipe import RunSpec, TextSpec
 from malmoi.corpus import Document, read, source_fingerprint, word_splitter
 from malmoi.run import read_spec, record
 from malmoi.shards import Shards, write_shards
+from malmoi.train import checkpoint as checkpoints
 from malmoi.vocab import EncodedText, Vocabulary, VocabularyReport, count_words, encode_documents, refuse_unknown, report
 
 Sources = Sequence[str | Path]
@@ -39,10 +41,7 @@ def prepare(spec: RunSpec, *, corpus: Sources, valid: Sources, out: Path, allow_
     that leaves too much unknown is refused (M012) unless `allow_unknown`.
     """
     split = word_splitter(spec.text.words)
-    source = fingerprint({"corpus": source_fingerprint(corpus), "valid": source_fingerprint(valid) if valid else None})
-    known = read_spec(out)[1].get("corpus") or source
-    if known != source:
-        raise MalmoiError("M041", path=out, differences="the files of the corpus are not those that the run began with")
+    _same_text(spec, corpus=corpus, valid=valid, out=out)
     documents = _Documents(corpus, spec.text, hold_out=not valid, progress=progress)
     if (out / "vocab" / "manifest.json").is_file():
         vocabulary = Vocabulary.load(out / "vocab")
@@ -63,8 +62,21 @@ def prepare(spec: RunSpec, *, corpus: Sources, valid: Sources, out: Path, allow_
     held = read(valid, spec.text) if valid else documents.held_out()
     encoded = encode_documents((split(document.text) for document in held), vocabulary)
     parents = {"vocabulary": vocabulary.fingerprint, "shards": shards.fingerprint}
-    record(out, corpus=source, parents=parents, vocabulary=facts.model_dump(mode="json"), documents=shards.documents)
+    record(out, parents=parents, vocabulary=facts.model_dump(mode="json"), documents=shards.documents)
     return Prepared(vocabulary, shards, facts, encoded if len(encoded.ids) else None)
+
+
+def _same_text(spec: RunSpec, *, corpus: Sources, valid: Sources, out: Path) -> None:
+    """Note in the run what its text is. Of another text, stages are thrown away while nothing is trained, and refused (M041) after."""
+    files = {"corpus": source_fingerprint(corpus), "valid": source_fingerprint(valid) if valid else None}
+    text = fingerprint({**files, "text": spec.text.model_dump(mode="json"), "characters": spec.characters.model_dump(mode="json")})
+    known = read_spec(out)[1].get("corpus")
+    if known is not None and known != text:
+        if checkpoints.steps(out / "checkpoints"):
+            raise MalmoiError("M041", path=out, differences="the files of the corpus are not those that the run began with")
+        for stage in ("vocab", "shards"):
+            shutil.rmtree(out / stage, ignore_errors=True)
+    record(out, corpus=text)
 
 
 def first_words(text: EncodedText, words: int) -> EncodedText:

@@ -18,6 +18,7 @@ from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress
 from malmoi.core.recipe import RunSpec
 from malmoi.core.spec import override
+from malmoi.corpus import source_files
 from malmoi.evals import Evaluation, evaluate, unigram
 from malmoi.objectives import BiLM, build
 from malmoi.objectives.estimate import estimate
@@ -60,13 +61,15 @@ def claim(spec: RunSpec, out: Path, *, resume: bool) -> RunSpec:
     """
     holds = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
     begun = (out / "manifest.json").is_file()
+    untrained = begun and not checkpoints.steps(out / "checkpoints")
     if resume and begun:
         before, _ = runs.read_spec(out)
         if changed := runs.differences(before, spec):
             raise MalmoiError("M041", path=out, differences="; ".join(changed[:5]))
         runs.begin(out, spec)
         return spec
-    if holds == ["spec.json"] or not (holds or resume):  # spec.json alone: a start that was killed before it had begun
+    # spec.json alone: a start that was killed before it had begun; untrained: one that was refused, its vocabulary say
+    if holds == ["spec.json"] or not (holds or resume) or untrained:
         runs.begin(out, spec, state="begun")
         return spec
     if resume:
@@ -90,6 +93,7 @@ def train(
 ) -> dict[str, Any]:
     """A whole run; see `malmoi.pretrain`."""
     place = find_device(device)
+    source_files([*corpus, *valid])
     with runs.locked(out):
         spec = claim(spec, out, resume=resume)
         prepared = prepare(spec, corpus=corpus, valid=valid, out=out, allow_unknown=allow_unknown, progress=progress)
