@@ -16,10 +16,11 @@ from malmoi.core.artifact import write_json
 from malmoi.core.devices import find_device
 from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress
-from malmoi.core.recipe import RunSpec
+from malmoi.core.recipe import CharacterCNNSpec, RunSpec
 from malmoi.core.spec import override
 from malmoi.corpus import source_files
 from malmoi.evals import Evaluation, evaluate, unigram
+from malmoi.nn.frontends import convolved_places
 from malmoi.objectives import BiLM, build
 from malmoi.objectives.estimate import estimate
 from malmoi.prepare import Prepared, first_words, prepare, summary
@@ -211,10 +212,10 @@ def dry_run(
         prepared = prepare(spec, corpus=corpus, valid=valid, out=Path(folder), allow_unknown=allow_unknown, progress=progress)
         batches = streams(spec, prepared)
         first = batches.batch(0)
-        distinct, longest = (len(first.characters), _longest(first.characters)) if first.characters is not None else (0, 0)
+        distinct, places = (len(first.characters), _places(spec, first.characters)) if first.characters is not None else (0, 0)
         sizes = {"words": len(prepared.vocabulary), "characters": prepared.vocabulary.characters.size}
         held = _resident()
-        memory = estimate(spec, **sizes, distinct=distinct, longest=longest)
+        memory = estimate(spec, **sizes, distinct=distinct, places=places)
         free = _available()
         result: dict[str, Any] = {
             "recipe": spec.name,
@@ -274,8 +275,10 @@ def _speed(spec: RunSpec, prepared: Prepared, device: torch.device) -> float:
     return batches.tokens_per_step / min(times[1:])
 
 
-def _longest(characters: torch.Tensor) -> int:
-    return int((characters != characters[0, -1]).any(dim=0).nonzero().amax()) + 1
+def _places(spec: RunSpec, characters: torch.Tensor) -> int:
+    assert isinstance(spec.model.frontend, CharacterCNNSpec)
+    widest = max(wide for wide, _ in spec.model.frontend.filters)
+    return convolved_places(characters, pad=int(characters.max()), widest=widest)
 
 
 def _resident() -> int:

@@ -18,6 +18,13 @@ LENGTH_GROUPS = 4
 """Parts of about equal size into which the distinct words of a batch are sorted by length."""
 
 
+def convolved_places(characters_WC: Tensor, *, pad: int, widest: int) -> int:
+    """How many places of words `CharacterCNN` convolves for these words: each group is read as far as its longest, and a filter further."""
+    lengths_W = (characters_WC != pad).sum(dim=1).sort().values
+    groups = [group for group in lengths_W.tensor_split(LENGTH_GROUPS) if len(group)]
+    return sum(len(group) * min(int(group[-1]) + widest, characters_WC.shape[1]) for group in groups)
+
+
 class Highway(nn.Module):
     """g * relu(Wx + b) + (1 - g) * x with g = sigmoid(W'x + b'), b' starting at -2 (Srivastava et al. 2015; bilm-tf)."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from malmoi.core.recipe import AdagradSpec, BackboneSpec, CharacterCNNSpec, RunSpec, SampledSoftmaxSpec
+from malmoi.nn.frontends import LENGTH_GROUPS
 from malmoi.nn.heads import CACHED_ELEMENTS, CHUNK_ELEMENTS
 from malmoi.objectives.build import build
 
@@ -33,8 +34,8 @@ class Estimate:
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
-def estimate(spec: RunSpec, *, words: int, characters: int, distinct: int, longest: int) -> Estimate:
-    """Memory of training `spec`. `words` and `characters` as for `build`; `distinct` words a step, `longest` characters of one."""
+def estimate(spec: RunSpec, *, words: int, characters: int, distinct: int, places: int) -> Estimate:
+    """Memory of training `spec`. `words` and `characters` as for `build`; `distinct` words a step, `places` convolved in them."""
     with torch.device("meta"):
         objective = build(spec, words=words, characters=characters)
     parameters = sum(parameter.numel() for parameter in objective.parameters())
@@ -42,7 +43,9 @@ def estimate(spec: RunSpec, *, words: int, characters: int, distinct: int, longe
     rows = _sampled_rows(spec, objective.output_size)
     dense = parameters - (objective.output_size * spec.model.width if rows else 0)
     states = 1 if isinstance(spec.training.optimizer, AdagradSpec) else 2
-    activations = _backbone(spec) + _frontend(spec, distinct=distinct, longest=longest) + _head(spec, objective.output_size, rows)
+    kept, passing = _frontend(spec, distinct=distinct, places=places)
+    # the backbone has let go of its own when the backward pass reaches the front-end
+    activations = kept + max(_backbone(spec), passing) + _head(spec, objective.output_size, rows)
     return Estimate(
         parameters=parameters,
         output_parameters=output,
@@ -74,18 +77,15 @@ def _backbone(spec: RunSpec) -> int:
     return _positions(spec) * (backbone.depth * (6 * cells + 6 * width) + (5 * cells + 2 * width) // 2)
 
 
-def _frontend(spec: RunSpec, *, distinct: int, longest: int) -> int:
-    """Convolution outputs and their gradients at every place of a word, highway layers, projection."""
+def _frontend(spec: RunSpec, *, distinct: int, places: int) -> tuple[int, int]:
+    """(kept, passing): convolution outputs at every place, highway layers, projection; the gradients of one filter width and group."""
     frontend = spec.model.frontend
     if not isinstance(frontend, CharacterCNNSpec):
-        return _positions(spec) * spec.model.width
+        return _positions(spec) * spec.model.width, 0
     filters = sum(count for _, count in frontend.filters)
-    places = min(longest + max(wide for wide, _ in frontend.filters), spec.characters.length)
     largest = max(count for _, count in frontend.filters)
-    return (
-        distinct * (places * (filters + largest + 3 * frontend.width) + filters * (2 + 6 * frontend.highway))
-        + _positions(spec) * spec.model.width
-    )
+    kept = places * (filters + 3 * frontend.width) + distinct * filters * (2 + 6 * frontend.highway)
+    return kept + _positions(spec) * spec.model.width, 3 * places // LENGTH_GROUPS * largest
 
 
 def _head(spec: RunSpec, size: int, rows: int) -> int:
