@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Discriminator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Tag, model_validator
 
 from malmoi.core.spec import Spec
 
@@ -46,10 +46,41 @@ class CharacterCNNSpec(Spec):
     highway: NonNegativeInt = 2
 
 
+class SubwordSpec(Spec):
+    """Pieces of words, learned from the corpus: NFC, Hangul syllables whole, case kept unless asked."""
+
+    algorithm: Literal["wordpiece", "bpe", "byte_bpe", "unigram"] = "wordpiece"
+    """WordPiece as BERT; BPE over characters as GPT-1, over bytes as GPT-2; Unigram as ALBERT. All but WordPiece fall back to bytes, so
+    that nothing is unknown."""
+    size: PositiveInt = 30_000
+    """Pieces, the marks [PAD] [UNK] [CLS] [SEP] [MASK] included."""
+    lowercase: bool = False
+    minimum_count: PositiveInt = 2
+
+
 class TokenEmbeddingSpec(Spec):
-    """One learned vector a word; words past the output vocabulary are unknown at the input too."""
+    """One learned vector a token (of a word vocabulary: the output words, all others are unknown at the input too), and what is added
+    to it: positions, token types."""
 
     kind: Literal["token_embedding"] = "token_embedding"
+    width: PositiveInt | None = None
+    """Factorized embedding (ALBERT section 3.1): vectors of this width, projected to model.width."""
+    positions: Literal["none", "learned", "sinusoidal", "rotary"] = "none"
+    length: PositiveInt = 512
+    """Positions that are learned: the longest text the model reads at once."""
+    types: NonNegativeInt = 0
+    """Token types (BERT's segments A and B)."""
+    norm: bool = False
+    """Layer norm on the sum."""
+    scale: bool = False
+    """Token vectors times the root of their width (Vaswani et al. 2017, section 3.4)."""
+
+
+class SoftOneHotSpec(Spec):
+    """A number a position, as a soft choice between learned bins (Li, Du and Bengio 2017, section 3.2): `Batch.values`."""
+
+    kind: Literal["soft_one_hot"] = "soft_one_hot"
+    bins: PositiveInt = 30
 
 
 class LSTMSpec(Spec):
@@ -62,13 +93,54 @@ class LSTMSpec(Spec):
     forget_bias: float = 1.0
 
 
+class AttentionSpec(Spec):
+    """Multi-head attention (Vaswani et al. 2017, section 3.2) inside each document of a row."""
+
+    kind: Literal["attention"] = "attention"
+    heads: PositiveInt = 4
+    sees: Literal["full", "causal", "prefix"] = "full"
+    """What a position attends to in its own document: all of it, itself and what is before it, or that and the whole prefix."""
+    dropout: Probability = 0.0
+    """Of attention weights."""
+
+
+class MLPSpec(Spec):
+    """Two linear layers with an activation between them."""
+
+    width: PositiveInt = 1024
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+
+
 class BackboneSpec(Spec):
-    """`depth` blocks of one mixer. `residual_from` is the first block (from 0) whose input is added to its output."""
+    """`depth` blocks: one mixer, then a feed-forward part if there is one.
+
+    LSTM blocks (bilm-tf) have neither norm nor feed-forward part; `residual_from` is the first block (from 0) whose input is added to its
+    output. Blocks of attention add every part to what enters it: x + part(norm(x)) with a last norm after all blocks
+    (`pre`), or norm(x + part(x)) (`post`).
+    """
 
     kind: Literal["blocks"] = "blocks"
     depth: PositiveInt = 2
-    mixer: LSTMSpec = LSTMSpec()
+    mixer: Annotated[LSTMSpec | AttentionSpec, Field(discriminator="kind")] = LSTMSpec()
     residual_from: NonNegativeInt | None = 1
+    feedforward: MLPSpec | None = None
+    norm: Literal["none", "pre", "post"] = "none"
+    epsilon: PositiveFloat = 1e-5
+    """Of the norms."""
+    share: Literal["none", "feedforward", "attention", "all"] = "none"
+    """Which weights all blocks of a group have in common (ALBERT section 3.1)."""
+    groups: PositiveInt = 1
+    """Groups of neighbouring blocks, for `share`."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> BackboneSpec:
+        if self.mixer.kind == "lstm" and (self.feedforward is not None or self.norm != "none" or self.share != "none"):
+            raise ValueError("blocks of lstm have no feedforward, norm or share")
+        if self.mixer.kind == "attention" and (self.feedforward is None or self.norm == "none"):
+            raise ValueError("blocks of attention need feedforward and norm=pre or post")
+        if self.groups > self.depth:
+            raise ValueError(f"there are {self.groups} groups for {self.depth} blocks")
+        return self
 
 
 class CustomBackboneSpec(Spec):
@@ -107,7 +179,10 @@ class VocabularyHeadSpec(Spec):
     """Output words, the marks and <unk> included; a corpus with fewer types uses all of them."""
     softmax: Annotated[FullSoftmaxSpec | SampledSoftmaxSpec | AdaptiveSoftmaxSpec, Field(discriminator="kind")] = FullSoftmaxSpec()
     tied: bool = False
-    """Share the input embedding (word input only)."""
+    """Share the input embedding (token input only)."""
+    transform: Literal["none", "gelu", "gelu_tanh", "relu"] = "none"
+    """A dense layer (to the width of the embedding), this activation and a norm before the output, as BERT has it."""
+    bias: bool = True
 
 
 class ModelSpec(Spec):
@@ -115,9 +190,12 @@ class ModelSpec(Spec):
 
     width: PositiveInt = 512
     dropout: Probability = 0.1
-    frontend: Annotated[CharacterCNNSpec | TokenEmbeddingSpec, Field(discriminator="kind")] = CharacterCNNSpec()
+    frontend: Annotated[CharacterCNNSpec | TokenEmbeddingSpec | SoftOneHotSpec, Field(discriminator="kind")] = CharacterCNNSpec()
     backbone: Annotated[BackboneSpec | CustomBackboneSpec, Field(discriminator="kind")] = BackboneSpec()
     head: VocabularyHeadSpec = VocabularyHeadSpec()
+    initialization: Literal["parts", "bert", "gpt2", "transformer"] = "parts"
+    """Each part's own; or by paper: all matrices from N(0, 0.02) (`bert`; GPT-1's is the same), those that write into the residual stream
+    divided by the root of their number (`gpt2`), Xavier's uniform (`transformer`)."""
 
 
 class BiLMSpec(Spec):
@@ -129,12 +207,72 @@ class BiLMSpec(Spec):
     `zero`, so that the start of a text that is scored or embedded by itself is nothing that the model has never seen."""
 
 
+class CausalSpec(Spec):
+    """Language model from left to right (GPT; Radford et al. 2018, section 3.1)."""
+
+    kind: Literal["causal"] = "causal"
+
+
+class MaskedSpec(Spec):
+    """Masked language model (BERT; Devlin et al. 2019, section 3.1), with or without a task on pairs of segments."""
+
+    kind: Literal["masked"] = "masked"
+    rate: Probability = 0.15
+    """Share of a row's positions that are predicted, the same number in every row, drawn anew each time."""
+    mask: Annotated[float, Field(ge=0.0, le=1.0)] = 0.8
+    """Share of those that read [MASK]."""
+    random: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    """Share of those that read another token; the rest reads its own."""
+    whole_words: bool = False
+    """All pieces of a word or none (as far as their number allows)."""
+    pair: Literal["none", "next", "order"] = "none"
+    """next: does B follow A, or does it come from another document (BERT)? order: do two consecutive segments stand in their order (ALBERT)?"""
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> MaskedSpec:
+        if self.mask + self.random > 1.0:
+            raise ValueError(f"mask + random is {self.mask + self.random:g}, more than 1")
+        return self
+
+
+class ReplacedSpec(Spec):
+    """Replaced-token detection (ELECTRA; Clark et al. 2020, section 2): a small masked model, the generator, fills the gaps with samples,
+    and the model tells for every token whether it is the original. Both share their embeddings."""
+
+    kind: Literal["replaced"] = "replaced"
+    rate: Probability = 0.15
+    mask: Annotated[float, Field(ge=0.0, le=1.0)] = 0.85
+    """Share of the drawn positions that read [MASK]; the rest reads its own token (the original program)."""
+    temperature: PositiveFloat = 1.0
+    weight: PositiveFloat = 50.0
+    """Of the discriminator's loss; the generator's counts once."""
+    generator: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    """Width of the generator (vectors, heads, feed-forward) as a share of the model's."""
+
+
+class SequenceSpec(Spec):
+    """From one text to another (Vaswani et al. 2017): the model's spec is that of the encoder, the decoder is causal and attends to it."""
+
+    kind: Literal["sequence"] = "sequence"
+    smoothing: Probability = 0.1
+    """Label smoothing (section 5.4)."""
+
+
 class StreamSpec(Spec):
     """Rows that read on where they stopped: truncated back-propagation through time."""
 
+    kind: Literal["streams"] = "streams"
     streams: PositiveInt = 128
     """Parallel streams in each direction; one step reads streams x window words forward and as many backward."""
     window: PositiveInt = 20
+
+
+class RowsSpec(Spec):
+    """Rows without padding, packed from the documents of an epoch in a new order each time (for pairs of texts: one pair a row)."""
+
+    kind: Literal["rows"] = "rows"
+    rows: PositiveInt = 32
+    length: Annotated[int, Field(ge=8)] = 128
 
 
 class AdagradSpec(Spec):
@@ -151,6 +289,8 @@ class AdamWSpec(Spec):
     betas: tuple[Probability, Probability] = (0.9, 0.999)
     epsilon: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.01
+    decayed: Literal["all", "matrices"] = "all"
+    """What decays: everything, or all but biases and norms (BERT, GPT)."""
 
 
 class TrainingSpec(Spec):
@@ -164,7 +304,7 @@ class TrainingSpec(Spec):
     learning_rate: PositiveFloat = 0.2
     warmup: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Share of the run over which the learning rate rises from 0."""
-    decay: Literal["none", "linear", "cosine"] = "none"
+    decay: Literal["none", "linear", "cosine", "inverse_sqrt"] = "none"
     floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Where decay ends, as a share of the learning rate."""
     clip_norm: PositiveFloat | None = 10.0
@@ -187,6 +327,11 @@ class TrainingSpec(Spec):
     """Newest checkpoints that are kept; the best is kept besides."""
 
 
+def _kind_of_stream(value: Any) -> str:
+    """Specs that were stored before there were rows say nothing."""
+    return str(value.get("kind", "streams") if isinstance(value, dict) else value.kind)
+
+
 class RunSpec(Spec):
     """What a recipe returns: the paper, and every choice of the run."""
 
@@ -195,7 +340,11 @@ class RunSpec(Spec):
     seed: NonNegativeInt = 0
     text: TextSpec = TextSpec()
     characters: CharacterSpec = CharacterSpec()
-    objective: BiLMSpec = BiLMSpec()
+    subwords: SubwordSpec | None = None
+    """None: the vocabulary is one of words, spelt as `characters` says."""
+    objective: Annotated[BiLMSpec | CausalSpec | MaskedSpec | ReplacedSpec | SequenceSpec, Field(discriminator="kind")] = BiLMSpec()
     model: ModelSpec = ModelSpec()
-    stream: StreamSpec = StreamSpec()
+    stream: Annotated[Annotated[StreamSpec, Tag("streams")] | Annotated[RowsSpec, Tag("rows")], Discriminator(_kind_of_stream)] = (
+        StreamSpec()
+    )
     training: TrainingSpec = TrainingSpec()
