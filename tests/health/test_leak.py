@@ -117,8 +117,8 @@ def test_a_leak_of_the_objective_itself_is_found(honest):
     class Careless(BiLM):
         """The backward direction's vectors, turned around, beside the forward ones: the mistake of reading both for one prediction."""
 
-        def traces_of(self, x_RTD, carry=None):
-            traces = super().traces_of(x_RTD, carry)
+        def traces(self, batch, carry=None):
+            traces = super().traces(batch, carry)
             mixed = traces["forward"].last + traces["backward"].last
             return {name: Trace(last=mixed, layers=trace.layers, state=trace.state) for name, trace in traces.items()}
 

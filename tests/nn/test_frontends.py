@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from malmoi.core.batch import Batch
-from malmoi.core.recipe import CharacterCNNSpec
+from malmoi.core.recipe import CharacterCNNSpec, TokenEmbeddingSpec
 from malmoi.nn import CharacterCNN, TokenEmbedding
 
 PAD, LENGTH = 20, 16
@@ -86,7 +86,7 @@ def test_words_are_put_where_they_stand():
 
 
 def test_words_past_the_output_vocabulary_are_unknown_at_the_input_too():
-    part = TokenEmbedding(size=10, width=4, unknown=2)
+    part = TokenEmbedding(TokenEmbeddingSpec(), size=10, width=4, unknown=2)
     ids = torch.tensor([[0, 9, 10, 500]])
     x_RTD = part(Batch(ids=ids, segments=ids, positions=ids))
     assert torch.equal(x_RTD[0], part.weight[torch.tensor([0, 9, 2, 2])])

@@ -226,7 +226,7 @@ class MaskedSpec(Spec):
     whole_words: bool = False
     """All pieces of a word or none (as far as their number allows)."""
     pair: Literal["none", "next", "order"] = "none"
-    """next: does B follow A, or does it come from another document (BERT)? order: do two consecutive segments stand in their order (ALBERT)?"""
+    """next: does B follow A, or does it come from another document (BERT)? order: do two segments stand in their order (ALBERT)?"""
 
     @model_validator(mode="after")
     def _shares_fit(self) -> MaskedSpec:

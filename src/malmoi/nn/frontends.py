@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from malmoi.core.batch import Batch
-from malmoi.core.recipe import CharacterCNNSpec
+from malmoi.core.recipe import CharacterCNNSpec, SoftOneHotSpec, TokenEmbeddingSpec
+from malmoi.nn.attention import BASE
 
 LENGTH_GROUPS = 4
 """Parts of about equal size into which the distinct words of a batch are sorted by length."""
@@ -92,15 +93,83 @@ class CharacterCNN(nn.Module):
 
 
 class TokenEmbedding(nn.Module):
-    """One vector an output word; the ids past the output vocabulary share that of <unk>."""
+    """One vector a token; the ids past the table share that of the unknown token. Positions and token types are added, then norm
+    and dropout follow, then a projection where the table is narrower than the model (BERT; ALBERT section 3.1).
 
-    def __init__(self, *, size: int, width: int, unknown: int, sparse: bool = False) -> None:
+    like: another embedding whose table, positions, types and norm are shared (ELECTRA section 3.2).
+    """
+
+    def __init__(
+        self,
+        spec: TokenEmbeddingSpec,
+        *,
+        size: int,
+        width: int,
+        unknown: int,
+        dropout: float = 0.0,
+        epsilon: float = 1e-5,
+        sparse: bool = False,
+        like: TokenEmbedding | None = None,
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(size, width).uniform_(-1.0, 1.0) * math.sqrt(3.0 / width))
-        self.unknown = unknown
-        self.sparse = sparse
+        self.unknown, self.sparse, self.length = unknown, sparse, spec.length
+        table: int = like.weight.shape[1] if like else spec.width or width
+        self.scale = math.sqrt(table) if spec.scale else None
+        self.weight: nn.Parameter = (
+            like.weight if like else nn.Parameter(torch.empty(size, table).uniform_(-1.0, 1.0) * math.sqrt(3.0 / table))
+        )
+        self.positions: nn.Parameter | None = like.positions if like else None
+        self.types: nn.Parameter | None = like.types if like else None
+        self.norm: nn.LayerNorm | None = like.norm if like else None
+        if like is None and spec.positions == "learned":
+            self.positions = nn.Parameter(torch.randn(spec.length, table) * 0.02)
+        if like is None and spec.types:
+            self.types = nn.Parameter(torch.randn(spec.types, table) * 0.02)
+        if like is None and spec.norm:
+            self.norm = nn.LayerNorm(table, eps=epsilon)
+        waves = sinusoids(spec.length, table) if spec.positions == "sinusoidal" else None
+        self.register_buffer("waves", waves, persistent=False)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.projection = nn.Linear(table, width) if table != width else nn.Identity()
 
     def forward(self, batch: Batch) -> Tensor:
-        """-> (R, T, D)."""
+        """-> (R, T, D). Raises ValueError for a position past the learned ones."""
         ids = batch.ids.masked_fill(batch.ids >= self.weight.shape[0], self.unknown)
-        return F.embedding(ids, self.weight, sparse=self.sparse)
+        x_RTE = F.embedding(ids, self.weight, sparse=self.sparse)
+        if self.scale is not None:
+            x_RTE = x_RTE * self.scale
+        if self.types is not None:
+            types = torch.zeros_like(ids) if batch.types is None else batch.types
+            x_RTE = x_RTE + F.embedding(types, self.types)
+        places = self.positions if self.positions is not None else self.waves
+        if isinstance(places, Tensor):
+            if not batch.positions.is_cuda and int(batch.positions.max()) >= self.length:
+                raise ValueError(f"position {int(batch.positions.max())} of a model that knows {self.length}")
+            x_RTE = x_RTE + F.embedding(batch.positions, places)
+        return self.projection(self.dropout(x_RTE if self.norm is None else self.norm(x_RTE)))
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """(length, width): sines at even places, cosines at odd ones (Vaswani et al. 2017, section 3.5)."""
+    rate = BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angle = torch.arange(length, dtype=torch.float64)[:, None] * rate
+    return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width].float()
+
+
+class SoftOneHot(nn.Module):
+    """A number -> softmax(log(1 + |x|) w + b) over bins -> the mixture of the bins' vectors (Li, Du and Bengio 2017, section 3.2). The sign goes
+    with the logarithm, which the paper's durations do not need."""
+
+    def __init__(self, spec: SoftOneHotSpec, *, width: int) -> None:
+        super().__init__()
+        self.choice = nn.Linear(1, spec.bins)
+        self.weight = nn.Parameter(torch.randn(spec.bins, width) * 0.02)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """`batch.values` (R, T) -> (R, T, D)."""
+        assert batch.values is not None, "this front-end reads Batch.values"
+        return torch.softmax(self.bins(batch.values), dim=-1) @ self.weight
+
+    def bins(self, values_RT: Tensor) -> Tensor:
+        """(R, T, bins) logits."""
+        return self.choice((values_RT.sign() * values_RT.abs().log1p())[..., None])

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from malmoi.core.recipe import AdaptiveSoftmaxSpec, SampledSoftmaxSpec, VocabularyHeadSpec
+from malmoi.nn.backbone import ACTIVATIONS
 
 CHUNK_ELEMENTS = 1 << 24
 """Logits that exist at one time (64 MiB of float32)."""
@@ -24,14 +25,28 @@ CACHED_ELEMENTS = 1 << 19
 
 class ChunkedCrossEntropy(torch.autograd.Function):
     """Exact negative log-likelihoods in chunks. The gradients are made chunk by chunk in the forward pass, so neither logits nor their
-    gradients ever exist whole. Returns (sum, each (N,)); only the sum is differentiable."""
+    gradients ever exist whole. Returns (sum, each (N,), whether the target was the most likely word (N,)); only the sum is
+    differentiable. smoothing: share of the target's probability that goes to all words alike (Szegedy et al. 2016); the sum is then
+    that of the smoothed loss, `each` is not smoothed. draw_N in [0, 1): where given, the fourth result (N,) are words drawn from the
+    distribution by inversion."""
 
     @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any,
+        x_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor,
+        target_N: Tensor,
+        smoothing: float = 0.0,
+        draw_N: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         rows = max(1, min(CHUNK_ELEMENTS // weight_VD.shape[0], x_ND.shape[0]))
         buffer = x_ND.new_empty(rows, weight_VD.shape[0])
         nll_N = x_ND.new_empty(x_ND.shape[0], dtype=torch.float32)
+        hit_N = torch.empty_like(target_N, dtype=torch.bool)
+        drawn_N = torch.empty_like(target_N)
+        even = x_ND.new_zeros((), dtype=torch.float32)
         d_x = torch.empty_like(x_ND) if wants_x else None
         d_weight = torch.zeros_like(weight_VD) if wants_weight else None
         d_bias = torch.zeros_like(bias_V) if wants_bias else None
@@ -40,12 +55,21 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             logits = torch.addmm(bias_V, x, weight_VD.T, out=buffer[: len(x)]).float()
             top = logits.amax(dim=1, keepdim=True)
             at_target = logits.gather(1, target)
+            mean = logits.mean(dim=1, keepdim=True) if smoothing else at_target
             logits.sub_(top).exp_()
             total = logits.sum(dim=1, keepdim=True)
-            nll_N[start : start + rows] = (top + total.log() - at_target).squeeze(1)
+            whole = top + total.log()
+            nll_N[start : start + rows] = (whole - at_target).squeeze(1)
+            hit_N[start : start + rows] = (at_target >= top).squeeze(1)
+            if smoothing:
+                even += (whole - mean).sum()
+            if draw_N is not None:
+                drawn_N[start : start + rows] = drawn(logits, draw_N[start : start + rows])
             if wants_x or wants_weight or wants_bias:
                 logits.div_(total)
-                logits.scatter_add_(1, target, logits.new_full(target.shape, -1.0))
+                if smoothing:
+                    logits.sub_(smoothing / logits.shape[1])
+                logits.scatter_add_(1, target, logits.new_full(target.shape, smoothing - 1.0))
                 d_logits = logits.to(x_ND.dtype)
                 if d_x is not None:
                     torch.mm(d_logits, weight_VD, out=d_x[start : start + rows])
@@ -54,13 +78,20 @@ class ChunkedCrossEntropy(torch.autograd.Function):
                 if d_bias is not None:
                     d_bias.add_(d_logits.sum(0))
         ctx.save_for_backward(d_x, d_weight, d_bias)
-        ctx.mark_non_differentiable(nll_N)
-        return nll_N.sum(), nll_N
+        ctx.mark_non_differentiable(nll_N, hit_N, drawn_N)
+        return (1.0 - smoothing) * nll_N.sum() + smoothing * even, nll_N, hit_N, drawn_N
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_total: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        return *(None if gradient is None else gradient * d_total for gradient in ctx.saved_tensors), None
+    def backward(ctx: Any, d_total: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return *(None if gradient is None else gradient * d_total for gradient in ctx.saved_tensors), None, None, None
+
+
+def drawn(weights_NV: Tensor, draw_N: Tensor) -> Tensor:
+    """(N,) words drawn in proportion to `weights_NV` by inversion: the first whose cumulated weight passes `draw_N` of the whole."""
+    cumulated = weights_NV.cumsum(dim=1)
+    level = draw_N.to(cumulated.dtype)[:, None] * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, level, right=True).squeeze(1).clamp_(max=weights_NV.shape[1] - 1)
 
 
 class SampledCrossEntropy(torch.autograd.Function):
@@ -130,46 +161,90 @@ def candidates(spec: VocabularyHeadSpec, size: int) -> int | None:
     return spec.softmax.samples if isinstance(spec.softmax, SampledSoftmaxSpec) and 2 * spec.softmax.samples < size else None
 
 
+class Transform(nn.Module):
+    """What BERT's masked head does before the output: dense layer, activation, norm."""
+
+    def __init__(self, width: int, out: int, *, activation: str, epsilon: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, out)
+        self.norm = nn.LayerNorm(out, eps=epsilon)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x_ND: Tensor) -> Tensor:
+        return self.norm(self.activation(self.dense(x_ND)))
+
+
 class VocabularyHead(nn.Module):
     """A distribution over V words. `loss` is what training minimizes, `nll` is always exact.
 
     Full and sampled softmax share their weights (bilm-tf's initialization); adaptive softmax is torch's (Grave et al. 2017).
+    tied: the embedding (V, E) that is the output matrix too; E differs from the width D only behind a `transform`.
     """
 
-    def __init__(self, spec: VocabularyHeadSpec, *, width: int, size: int, tied: nn.Parameter | None = None) -> None:
+    def __init__(self, spec: VocabularyHeadSpec, *, width: int, size: int, tied: nn.Parameter | None = None, epsilon: float = 1e-5) -> None:
         super().__init__()
         self.size = size
         self.samples = candidates(spec, size)
         self.adaptive: nn.AdaptiveLogSoftmaxWithLoss | None = None
+        out = width if tied is None else tied.shape[1]
+        self.transform = Transform(width, out, activation=spec.transform, epsilon=epsilon) if spec.transform != "none" else nn.Identity()
         cutoffs = [cutoff for cutoff in getattr(spec.softmax, "cutoffs", ()) if cutoff < size - 1]
         if isinstance(spec.softmax, AdaptiveSoftmaxSpec) and cutoffs:
             self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(width, size, cutoffs, div_value=spec.softmax.factor, head_bias=True)
-        else:
-            self.weight = nn.Parameter(torch.randn(size, width) / math.sqrt(width)) if tied is None else tied
+            return
+        self.weight = nn.Parameter(torch.randn(size, width) / math.sqrt(width)) if tied is None else tied
+        if spec.bias:
             self.bias = nn.Parameter(torch.zeros(size))
+        else:
+            self.register_buffer("bias", torch.zeros(size), persistent=False)
 
     @property
     def sparse(self) -> bool:
         """Whether a training step gives gradients for a few rows of `weight` only."""
         return self.samples is not None
 
-    def loss(self, x_ND: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, x_ND: Tensor, target_N: Tensor, *, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """(differentiable sum, each (N,) for the record). In training mode the sampled softmax estimates; it is not a perplexity."""
+        x_ND = self.transform(x_ND)
         if self.samples is not None and self.training:
             return self._sampled(x_ND, target_N, self.samples)
         if self.adaptive is not None:
             nll_N = -self.adaptive(x_ND, target_N).output
             return nll_N.sum(), nll_N.detach()
-        weight, bias = self.weight.to(x_ND.dtype), self.bias.to(x_ND.dtype)
-        total, nll_N = ChunkedCrossEntropy.apply(x_ND, weight, bias, target_N)
-        return total, nll_N
+        return self._full(x_ND, target_N, smoothing)[:2]
+
+    def loss_and_draw(self, x_ND: Tensor, target_N: Tensor, draw_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`loss`, and a word drawn from each distribution by `draw_N` (N,) in [0, 1): one pass for ELECTRA's generator. Full softmax only."""
+        total, nll_N, _, drawn_N = self._full(self.transform(x_ND), target_N, 0.0, draw_N)
+        return total, nll_N, drawn_N
 
     @torch.no_grad()
     def nll(self, x_ND: Tensor, target_N: Tensor) -> Tensor:
         """(N,) exact negative log-likelihoods in nats, float32."""
+        return self.score(x_ND, target_N)[0]
+
+    @torch.no_grad()
+    def score(self, x_ND: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
+        """(N,) exact negative log-likelihoods in nats, float32, and (N,) bool whether the target was the most likely word."""
+        x_ND = self.transform(x_ND)
         if self.adaptive is not None:
-            return -self.adaptive(x_ND.float(), target_N).output
-        return ChunkedCrossEntropy.apply(x_ND.float(), self.weight, self.bias, target_N)[1]
+            return -self.adaptive(x_ND.float(), target_N).output, self.adaptive.predict(x_ND.float()) == target_N
+        _, nll_N, hit_N, _ = ChunkedCrossEntropy.apply(x_ND.float(), self.weight, self.bias, target_N, 0.0, None)
+        return nll_N, hit_N
+
+    def logits(self, x_ND: Tensor) -> Tensor:
+        """(..., V) logits (log-probabilities of the adaptive softmax): for generation and export, where all of them are wanted."""
+        x_ND = self.transform(x_ND)
+        if self.adaptive is not None:
+            return self.adaptive.log_prob(x_ND.flatten(0, -2)).unflatten(0, x_ND.shape[:-1])
+        return F.linear(x_ND, self.weight.to(x_ND.dtype), self.bias.to(x_ND.dtype))
+
+    def _full(
+        self, x_ND: Tensor, target_N: Tensor, smoothing: float, draw_N: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        weight, bias = self.weight.to(x_ND.dtype), self.bias.to(x_ND.dtype)
+        found: tuple[Tensor, Tensor, Tensor, Tensor] = ChunkedCrossEntropy.apply(x_ND, weight, bias, target_N, smoothing, draw_N)
+        return found
 
     def _sampled(self, x_ND: Tensor, target_N: Tensor, samples: int) -> tuple[Tensor, Tensor]:
         """Jean et al. 2015, section 3, as TensorFlow's sampled_softmax_loss: accidental hits are taken out."""
@@ -183,3 +258,30 @@ class VocabularyHead(nn.Module):
         place_N = torch.searchsorted(ids_S, target_N).clamp_(max=samples - 1)
         hit_N = torch.where(ids_S[place_N] == target_N, place_N, -1)
         return SampledCrossEntropy.apply(x_ND, true_N, weight[count:], offset[count:], hit_N)
+
+
+class PairHead(nn.Module):
+    """The vector of a text's first mark -> tanh layer -> logits of a choice (BERT's pooler and its classifier)."""
+
+    def __init__(self, width: int, *, choices: int = 2) -> None:
+        super().__init__()
+        self.pooler = nn.Linear(width, width)
+        self.classifier = nn.Linear(width, choices)
+
+    def forward(self, x_ND: Tensor) -> Tensor:
+        """(N, D) -> (N, choices)."""
+        return self.classifier(torch.tanh(self.pooler(x_ND)))
+
+
+class ReplacedHead(nn.Module):
+    """A vector -> the logit that its token is not the original (ELECTRA's discriminator head)."""
+
+    def __init__(self, width: int, *, activation: str = "gelu") -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.out = nn.Linear(width, 1)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x_RTD: Tensor) -> Tensor:
+        """(..., D) -> (...)."""
+        return self.out(self.activation(self.dense(x_RTD))).squeeze(-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from malmoi.core.batch import Batch
-from malmoi.nn.trace import State, Trace
+from malmoi.nn.trace import Layout, State, Trace
 
 
 class Model(nn.Module):
@@ -23,10 +23,20 @@ class Model(nn.Module):
         state: State = self.backbone.initial_state(rows)  # type: ignore[operator]
         return state
 
-    def encode(self, batch: Batch, state: State | None = None, valid_RT: Tensor | None = None) -> Trace:
-        """Every layer of every row."""
-        return self.trace(self.frontend(batch), state, valid_RT)
+    def encode(
+        self,
+        batch: Batch,
+        state: State | None = None,
+        valid_RT: Tensor | None = None,
+        *,
+        memory: Tensor | None = None,
+        memory_segments: Tensor | None = None,
+        scores: bool = False,
+    ) -> Trace:
+        """Every layer of every row. memory (R, S, D), memory_segments (R, S): for a decoder. scores: attention weights too."""
+        layout = Layout(batch.segments, batch.positions, batch.prefix, memory, memory_segments, scores)
+        return self.trace(self.frontend(batch), state, valid_RT, layout)
 
-    def trace(self, x_RTD: Tensor, state: State | None = None, valid_RT: Tensor | None = None) -> Trace:
-        """`encode` from front-end vectors on, (R, T, D)."""
-        return self.backbone(x_RTD, state, valid_RT)
+    def trace(self, x_RTD: Tensor, state: State | None = None, valid_RT: Tensor | None = None, layout: Layout | None = None) -> Trace:
+        """`encode` from front-end vectors on, (R, T, D). Without a layout each row is one document."""
+        return self.backbone(x_RTD, state, valid_RT, layout)

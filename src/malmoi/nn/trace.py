@@ -18,15 +18,13 @@ each (R, S, heads, K), of the S positions read before; only while generating."""
 class Layout:
     """What attention must know of the rows beside their vectors; recurrent backbones do without.
 
-    segments, positions, prefix (R, T): as in Batch; prefix None: there is none. packed: False promises that every row is one document
-    with nothing behind it, so that no mask is needed.
+    segments, positions, prefix (R, T): as in Batch; prefix None: there is none.
     memory (R, S, D), memory_segments (R, S): what a decoder attends to.
     scores: also return attention weights, by the exact slow path.
     """
 
     segments: Tensor
     positions: Tensor
-    packed: bool = True
     prefix: Tensor | None = None
     memory: Tensor | None = None
     memory_segments: Tensor | None = None

@@ -3,5 +3,9 @@
 from malmoi.objectives.base import Carry, Loss, Objective, Score
 from malmoi.objectives.bilm import BiLM
 from malmoi.objectives.build import build
+from malmoi.objectives.causal import Causal
+from malmoi.objectives.masked import Masked
+from malmoi.objectives.replaced import Replaced
+from malmoi.objectives.sequence import Sequence
 
-__all__ = ["BiLM", "Carry", "Loss", "Objective", "Score", "build"]
+__all__ = ["BiLM", "Carry", "Causal", "Loss", "Masked", "Objective", "Replaced", "Score", "Sequence", "build"]

@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from malmoi.core.batch import Batch
 from malmoi.nn.heads import VocabularyHead
 from malmoi.nn.model import Model
-from malmoi.nn.trace import State, Trace
-from malmoi.objectives.base import Loss, Score
+from malmoi.nn.trace import Layout, State, Trace
+from malmoi.objectives.base import Loss, Objective, Score
 
 UNKNOWN = 2
 """Id of <unk>: where targets past the output vocabulary go."""
 
 
-class BiLM(nn.Module):
+class BiLM(Objective):
     """Maximizes the log-likelihood of every word from its left context and, separately, from its right (ELMo section 3.1).
 
     The two models share front-end and head (the same modules, so there is one set of weights) and have backbones of their own;
@@ -30,6 +30,7 @@ class BiLM(nn.Module):
     Inputs: Batch with `targets["next"]` and the rows in two halves.
     """
 
+    target = "next"
     visibility = "a prediction at position t depends on the inputs at positions <= t of its own row"
 
     def __init__(self, forward_model: Model, backward_model: Model, *, start: Literal["carried", "zero"] = "carried") -> None:
@@ -46,11 +47,6 @@ class BiLM(nn.Module):
         assert isinstance(head, VocabularyHead)
         return head
 
-    @property
-    def output_size(self) -> int:
-        """K: how many words the head knows."""
-        return self.head.size
-
     def directions(self) -> Iterator[tuple[str, Model]]:
         """("forward", model), ("backward", model)."""
         yield "forward", self.forward_model
@@ -62,12 +58,18 @@ class BiLM(nn.Module):
 
     def traces(self, batch: Batch, carry: dict[str, State] | None = None) -> dict[str, Trace]:
         """Every layer of both directions, each (R/2, T, D); the backward rows stay in their own (reversed) order."""
-        return self.traces_of(self.forward_model.frontend(batch), carry)
+        x_RTD = self.forward_model.frontend(batch)
+        halves = zip(self.directions(), x_RTD.chunk(2), batch.segments.chunk(2), batch.positions.chunk(2), strict=True)
+        return {
+            name: model.trace(half_RTD, carry[name] if carry else None, None, Layout(segments, positions))
+            for (name, model), half_RTD, segments, positions in halves
+        }
 
-    def traces_of(self, x_RTD: Tensor, carry: dict[str, State] | None = None) -> dict[str, Trace]:
-        """`traces` from front-end vectors on."""
-        halves = zip(self.directions(), x_RTD.chunk(2), strict=True)
-        return {name: model.trace(half_RTD, carry[name] if carry else None) for (name, model), half_RTD in halves}
+    def may_see(self, batch: Batch, row: int, position: int) -> Tensor:
+        """(R, T) bool: the places up to `position` of the row itself; the state carries what came before."""
+        seen_RT = torch.zeros(batch.ids.shape, dtype=torch.bool)
+        seen_RT[row, : position + 1] = True
+        return seen_RT
 
     def loss(self, batch: Batch, carry: dict[str, State] | None = None) -> Loss:
         """The training loss of a batch; the carry that comes back is detached (truncated back-propagation)."""
