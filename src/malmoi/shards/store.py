@@ -32,23 +32,33 @@ class Shards:
 
     tokens, documents: counts (end marks not included).
     ends (documents,) int64: cumulative number of tokens at the end of each document.
-    fingerprint: of the content (ids and ends), whatever the file sizes and the type at rest.
+    breaks: places at which sentences begin, (sentences,) int64, rising, counted through all documents; None if nobody noted them.
+    fingerprint: of the content (ids, ends and breaks), whatever the file sizes and the type at rest.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray], *, ends: np.ndarray, part_tokens: int, content: str | None = None) -> None:
+    def __init__(
+        self,
+        parts: Sequence[np.ndarray],
+        *,
+        ends: np.ndarray,
+        breaks: np.ndarray | None = None,
+        part_tokens: int,
+        content: str | None = None,
+    ) -> None:
         self._parts = parts
         self._part_tokens = part_tokens
         self._content = content
         self.ends = ends
+        self.breaks = breaks
         self.documents = len(ends)
         self.tokens = int(ends[-1]) if len(ends) else 0
 
     @classmethod
-    def of(cls, ids: np.ndarray, ends: np.ndarray) -> Shards:
-        """Shards in memory: `ids` (tokens,) of an integer type, `ends` (documents,) cumulative."""
+    def of(cls, ids: np.ndarray, ends: np.ndarray, *, breaks: np.ndarray | None = None) -> Shards:
+        """Shards in memory: `ids` (tokens,) of an integer type, `ends` (documents,) cumulative, `breaks` as above."""
         ends = np.asarray(ends, dtype=np.int64)
         assert len(ids) == (ends[-1] if len(ends) else 0), f"{len(ids)} ids, but the documents end at {ends[-1:]}"
-        return cls([np.asarray(ids)], ends=ends, part_tokens=max(len(ids), 1))
+        return cls([np.asarray(ids)], ends=ends, breaks=breaks, part_tokens=max(len(ids), 1))
 
     @classmethod
     def open(cls, directory: str | Path, vocabulary: Vocabulary) -> Shards:
