@@ -157,8 +157,8 @@ def sinusoids(length: int, width: int) -> Tensor:
 
 
 class SoftOneHot(nn.Module):
-    """A number -> softmax(log(1 + |x|) w + b) over bins -> the mixture of the bins' vectors (Li, Du and Bengio 2017, section 3.2). The sign goes
-    with the logarithm, which the paper's durations do not need."""
+    """A number -> softmax(log(1 + |x|) w + b) over bins -> the mixture of the bins' vectors (Li, Du and Bengio 2017, section 3.2).
+    The sign goes with the logarithm, which the paper's durations do not need."""
 
     def __init__(self, spec: SoftOneHotSpec, *, width: int) -> None:
         super().__init__()

@@ -214,7 +214,7 @@ class VocabularyHead(nn.Module):
         return self._full(x_ND, target_N, smoothing)[:2]
 
     def loss_and_draw(self, x_ND: Tensor, target_N: Tensor, draw_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`loss`, and a word drawn from each distribution by `draw_N` (N,) in [0, 1): one pass for ELECTRA's generator. Full softmax only."""
+        """`loss`, and a word drawn from each distribution by `draw_N` (N,) in [0, 1), in one pass (ELECTRA). Full softmax only."""
         total, nll_N, _, drawn_N = self._full(self.transform(x_ND), target_N, 0.0, draw_N)
         return total, nll_N, drawn_N
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 State = tuple[tuple[Tensor, ...], ...]
-"""What a backbone carries from one window to the next: for each block its tensors, rows first. LSTM: (h_RP, c_RH). Attention: (keys, values),
-each (R, S, heads, K), of the S positions read before; only while generating."""
+"""What a backbone carries from one window to the next: for each block its tensors, rows first. LSTM: (h_RP, c_RH). Attention: (keys,
+values), each (R, S, heads, K), of the S positions read before; only while generating."""
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,8 @@ def _refuse(spec: RunSpec, marks: Marks | None) -> None:
     problem = None
     if (kind == "bilm") != (rows is None):
         problem = f"objective {kind} does not read stream.kind={spec.stream.kind}", f"set stream.kind={'streams' if rows else 'rows'}."
+    elif rows and isinstance(backbone, BackboneSpec) and sees is None:
+        problem = "an LSTM would carry its state from one document of a row into the next", "set model.backbone.mixer.kind=attention."
     elif kind == "bilm" and marks is not None:
         problem = "objective bilm reads words, not subwords", "set subwords=null."
     elif kind in ("masked", "replaced") and (marks is None or marks.mask is None):

@@ -18,8 +18,7 @@ from malmoi.objectives.base import Carry, Loss, Objective, Score, at_targets, sa
 class Causal(Objective):
     """Maximizes the likelihood of every token from what stands before it in its document (GPT; Radford et al. 2018, section 3.1).
 
-    Inputs: Batch with `targets["next"]`. The loss is the mean over all predictions. The carry is a recurrent backbone's state; attention has
-    none.
+    Inputs: Batch with `targets["next"]`. The loss is the mean over all predictions. There is no carry.
     """
 
     target = "next"

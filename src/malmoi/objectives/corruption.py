@@ -50,8 +50,8 @@ def readable(batch: Batch, marks: Marks) -> Tensor:
 
 
 def masked(batch: Batch, marks: Marks, *, size: int, rate: float, mask: float, random: float, continues_V: Tensor | None = None) -> Batch:
-    """The batch with gaps, and what stood there as `targets["masked"]` (Devlin et al. 2019, section 3.1): of the chosen places a share `mask`
-    reads the mask, a share `random` any token, the rest its own. Nothing outside of the chosen places changes."""
+    """The batch with gaps, and what stood there as `targets["masked"]` (Devlin et al. 2019, section 3.1): of the chosen places a share
+    `mask` reads the mask, a share `random` any token, the rest its own. Nothing outside of the chosen places changes."""
     assert marks.mask is not None, "a masked model needs a vocabulary with a mask"
     keys_R = keys_of(batch)
     chosen_RT = chosen_places(batch, keys_R, marks, rate=rate, continues_V=continues_V)
