@@ -66,7 +66,7 @@ def test_the_cut_into_files_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, documents: list[list[int]], shard_tokens: int
 ) -> None:
     arrays = [np.array(document, dtype=np.int64) for document in documents]
-    written = write_shards(tmp_path_factory.mktemp("shards") / "s", arrays, Ids(70_000), shard_tokens=shard_tokens)  # type: ignore[arg-type]
+    written = write_shards(tmp_path_factory.mktemp("shards") / "s", arrays, Ids(70_000), shard_tokens=shard_tokens)
     memory = Shards.of(np.concatenate([np.empty(0, np.int64), *arrays]), np.cumsum([len(document) for document in documents]))
     assert written.ids(0, written.tokens).tolist() == memory.ids(0, memory.tokens).tolist()
     assert written.ends.tolist() == memory.ends.tolist()
@@ -86,7 +86,7 @@ def test_the_fingerprint_tells_documents_apart() -> None:
 
 @pytest.mark.parametrize(("size", "dtype", "width"), [(65_536, "<u2", 2), (65_537, "<u4", 4)])
 def test_ids_take_two_bytes_where_all_fit(tmp_path: Path, size: int, dtype: str, width: int) -> None:
-    shards = write_shards(tmp_path / "s", [np.array([size - 1, 0])], Ids(size))  # type: ignore[arg-type]
+    shards = write_shards(tmp_path / "s", [np.array([size - 1, 0])], Ids(size))
     assert shards.ids(0, 2).tolist() == [size - 1, 0]
     assert json.loads((tmp_path / "s/manifest.json").read_text())["dtype"] == dtype
     assert (tmp_path / "s/ids-00000.bin").stat().st_size == 2 * width
@@ -94,10 +94,10 @@ def test_ids_take_two_bytes_where_all_fit(tmp_path: Path, size: int, dtype: str,
 
 @pytest.mark.parametrize(("size", "ids", "named"), [(70, [3, 70], "id 70"), (70, [-1, 3], "id -1"), ((1 << 32) + 1, [3], "id 4294967296")])
 def test_an_id_that_does_not_fit_is_refused(tmp_path: Path, size: int, ids: list[int], named: str) -> None:
-    write_shards(tmp_path / "s", [np.array([1, 2])], Ids(70))  # type: ignore[arg-type]
+    write_shards(tmp_path / "s", [np.array([1, 2])], Ids(70))
     with pytest.raises(MalmoiError, match=f"M023: {named} does not fit"):
-        write_shards(tmp_path / "s", [np.array([1, 2]), np.array(ids)], Ids(size))  # type: ignore[arg-type]
-    assert Shards.open(tmp_path / "s", Ids(70)).tokens == 2, "what stood there before is lost"  # type: ignore[arg-type]
+        write_shards(tmp_path / "s", [np.array([1, 2]), np.array(ids)], Ids(size))
+    assert Shards.open(tmp_path / "s", Ids(70)).tokens == 2, "what stood there before is lost"
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
@@ -165,6 +165,65 @@ def test_a_consistent_manifest_does_not_excuse_impossible_content(
         Shards.open(directory, vocabulary)
 
 
+SENTENCES = st.lists(
+    st.integers(0, 9).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, max(n, 1)), max_size=4))), max_size=7
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SENTENCES, st.integers(1, 12))
+def test_sentences_come_back(tmp_path_factory: pytest.TempPathFactory, documents: list[tuple[int, list[int]]], block: int) -> None:
+    """Places that name no token of their document (a sentence without tokens) are left out."""
+    pairs = [(np.arange(n), np.array(starts, dtype=np.int64)) for n, starts in documents]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("malmoi.shards.store.BLOCK", block)
+        written = write_shards(tmp_path_factory.mktemp("shards") / "s", pairs, Ids(70))
+    if not documents:
+        assert written.breaks is None
+        return
+    before = np.cumsum([0] + [n for n, _ in documents]).tolist()
+    expected = [before[index] + start for index, (n, starts) in enumerate(documents) for start in sorted(set(starts)) if start < n]
+    assert written.breaks is not None and written.breaks.tolist() == expected and written.breaks.dtype == np.int64
+    memory = Shards.of(written.ids(0, written.tokens), written.ends, breaks=np.array(expected, dtype=np.int64))
+    assert written.fingerprint == memory.fingerprint != Shards.of(written.ids(0, written.tokens), written.ends).fingerprint
+    if expected:
+        other = np.array(expected) + 1
+        assert memory.fingerprint != Shards.of(written.ids(0, written.tokens), written.ends, breaks=other).fingerprint
+
+
+def test_every_flipped_bit_of_the_breaks_is_found(tmp_path: Path) -> None:
+    pairs = [(np.arange(9), np.array([0, 4, 7])), (np.arange(3), np.array([0]))]
+    write_shards(tmp_path / "s", pairs, Ids(70))
+    path = tmp_path / "s/breaks.bin"
+    content = path.read_bytes()
+    assert np.frombuffer(content, "<i8").tolist() == [0, 4, 7, 9]
+    for bit in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(MalmoiError, match=f"M020: {path}"):
+            Shards.open(tmp_path / "s", Ids(70))
+    path.unlink()
+    with pytest.raises(MalmoiError, match=f"M021: {path}"):
+        Shards.open(tmp_path / "s", Ids(70))
+
+
+@pytest.mark.parametrize("breaks", [[0, 4, 4, 9], [0, 4, 7, 12], [-1, 4, 7, 9], [4, 0, 7, 9], [0, 4, 7]])
+def test_impossible_breaks_are_refused(tmp_path: Path, breaks: list[int]) -> None:
+    write_shards(tmp_path / "s", [(np.arange(9), np.array([0, 4, 7])), (np.arange(3), np.array([0]))], Ids(70))
+    np.array(breaks, "<i8").tofile(tmp_path / "s/breaks.bin")
+    manifest = json.loads((tmp_path / "s/manifest.json").read_text())
+    manifest["files"]["breaks.bin"]["sha256"] = sha256(tmp_path / "s/breaks.bin")
+    seal(tmp_path / "s/manifest.json", manifest)
+    with pytest.raises(MalmoiError, match="M006: .*breaks.bin"):
+        Shards.open(tmp_path / "s", Ids(70))
+
+
+def test_sentences_of_some_documents_only_are_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="in all documents or in none"):
+        write_shards(tmp_path / "s", [(np.arange(9), np.array([0])), np.arange(3)], Ids(70))
+
+
 def test_documents_are_streamed(tmp_path: Path) -> None:
     """8 million ids pass through a tenth of the memory that they would take together."""
 
@@ -173,7 +232,7 @@ def test_documents_are_streamed(tmp_path: Path) -> None:
             yield np.arange(start, start + 1000)
 
     tracemalloc.start()
-    shards = write_shards(tmp_path / "s", documents(), Ids(100_000), shard_tokens=1 << 20)  # type: ignore[arg-type]
+    shards = write_shards(tmp_path / "s", documents(), Ids(100_000), shard_tokens=1 << 20)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert shards.tokens == 8_000_000 and len(list(tmp_path.glob("s/ids-*"))) == 8

@@ -1,12 +1,17 @@
-"""Texts in rows, for scoring: a row for each document, only its end padded; or all documents one after the other in one row."""
+"""Texts in rows, for scoring and reading: a row for each document or piece of one, only its end padded; or all documents one after the
+other in one row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
 from malmoi.core.batch import Batch
+from malmoi.core.marks import Marks
+from malmoi.shards.draws import keys_of
+from malmoi.shards.pieces import Grid, Spans, causal_rows, marked_rows
 from malmoi.shards.rows import Spelling, rows_at, segments_of
 from malmoi.shards.store import Shards
 from malmoi.vocab import EncodedText
@@ -37,6 +42,38 @@ def stream_batches(text: EncodedText | Shards, *, window: int, spelling: Spellin
         document = np.searchsorted(begins, place, side="right") - 1
         offset = place - begins[document]
         yield rows_at(shards, spell, document=document, offset=offset, segments=segments_of(offset))
+
+
+def piece_batches(
+    text: EncodedText | Shards, *, marks: Marks, layout: Literal["causal", "single"], length: int, tokens: int
+) -> Iterator[tuple[Batch, np.ndarray, np.ndarray]]:
+    """Rows of one piece of one document each, the longest first: `(batch, documents, offsets)`, (R,) int64 each of the latter.
+
+    A document is cut every `length` positions (causal: n + 1 of them, targets["next"]) or `length - 2` tokens (single: each piece has
+    its own marks around it; an empty document is one piece of marks), whatever is beside it. A batch has rows of similar length,
+    at most `tokens` positions or one row; segments are 0 and targets -1 behind the end of a row.
+    Row r reads documents[r] from offsets[r] on: its position t predicts token offsets[r] + t (the end mark, where the document has no such
+    token) in a causal row, and reads token offsets[r] + t - 1 in a single one. keys are those of (document, offset).
+    """
+    shards, _ = _readable(text, None)
+    border = 0 if layout == "causal" else 2
+    assert length > border
+    places = shards.lengths + (layout == "causal")
+    counts = np.maximum(-(-places // (length - border)), 1)
+    document = np.repeat(np.arange(shards.documents), counts)
+    offset = (np.arange(len(document)) - (np.cumsum(counts) - counts)[document]) * (length - border)
+    size = np.minimum(places[document] - offset, length - border) + border
+    for members in groups(size, tokens=tokens, window=length):
+        documents, offsets, sizes = document[members], offset[members], size[members]
+        grid = Grid(np.arange(len(members)), sizes, rows=len(members), length=int(sizes.max()))
+        keys = keys_of(keys_of(documents, "document") + offsets, "piece")
+        if layout == "causal":
+            batch = causal_rows(shards, marks, grid, document=documents, offset=offsets, keys=keys)
+        else:
+            start = shards.bounds(documents)[0] + offsets
+            spans = Spans(start, sizes - border, start, np.zeros_like(sizes))
+            batch = marked_rows(shards, marks, grid, spans=spans, keys=keys)
+        yield batch, documents, offsets
 
 
 def groups(positions: np.ndarray, *, tokens: int, window: int) -> Iterator[np.ndarray]:

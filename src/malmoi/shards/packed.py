@@ -26,6 +26,7 @@ from malmoi.core.marks import Marks
 from malmoi.core.seeds import permutation
 from malmoi.shards.draws import keys_of
 from malmoi.shards.pieces import Grid, Spans, causal_rows, marked_rows
+from malmoi.shards.segments import Segments
 from malmoi.shards.store import Shards
 
 Layout: TypeAlias = Literal["causal", "single", "next", "order"]
@@ -69,6 +70,7 @@ class Packed:
         assert rows > 0 and 0 <= rank < world <= rows
         self.shards, self._marks, self._layout = shards, marks, layout
         self._extra = {"causal": 1, "single": 2, "next": 3, "order": 3}[layout]
+        self._segments = Segments(shards, layout) if layout in ("next", "order") else None
         self._rows, self._length, self._seed, self._rank, self._world = rows, length, seed, rank, world
         self._stride = length if layout == "causal" else length - self._extra
         assert layout == "causal" or length > 2 * self._extra, f"rows of {length} positions may hold nothing but marks"
@@ -100,7 +102,12 @@ class Packed:
         some = tokens > 0  # a row may begin behind the text of a document, among its c places
         row, start, tokens = pieces.row[some], start[some] + pieces.low[some], tokens[some]
         grid = Grid(row, self._sizes(row, tokens), **shape)
-        return marked_rows(self.shards, self._marks, grid, spans=Spans(start, tokens, start, np.zeros_like(tokens)), keys=keys)
+        if self._segments is None:
+            spans = Spans(start, tokens, start, np.zeros_like(tokens))
+        else:
+            of_pieces = keys_of(keys[row] + grid.segment, "piece")
+            spans = self._segments.spans(pieces.document[some], start=start, tokens=tokens, keys=of_pieces)
+        return marked_rows(self.shards, self._marks, grid, spans=spans, keys=keys)
 
     def _sizes(self, row: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Positions of each piece: tokens, marks, and behind the last of a row whatever fills it."""
