@@ -1,9 +1,11 @@
-"""Text <-> ids: all types of a corpus by falling count, and how each is spelt. One artifact for training and for use."""
+"""Text <-> ids: all types of a corpus by falling count and how each is spelt, or subwords. One artifact for training and for use."""
 
 from malmoi.vocab.characters import Characters
 from malmoi.vocab.encoded import EncodedText, encode_documents
+from malmoi.vocab.load import load_vocabulary
 from malmoi.vocab.marks import BOS, EOS, MARKS, UNK
 from malmoi.vocab.report import VocabularyReport, refuse_unknown, report
+from malmoi.vocab.subwords import Subwords
 from malmoi.vocab.vocabulary import Vocabulary, count_words
 
 __all__ = [
@@ -13,10 +15,12 @@ __all__ = [
     "UNK",
     "Characters",
     "EncodedText",
+    "Subwords",
     "Vocabulary",
     "VocabularyReport",
     "count_words",
     "encode_documents",
+    "load_vocabulary",
     "refuse_unknown",
     "report",
 ]

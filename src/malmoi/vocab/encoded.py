@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import unicodedata
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from typing import cast, overload
 
 import numpy as np
 
+from malmoi.vocab.subwords import Subwords
 from malmoi.vocab.vocabulary import Vocabulary
+
+CHUNK = 1000  # texts that are cut into subwords at a time
 
 
 @dataclass(frozen=True)
@@ -18,18 +24,20 @@ class EncodedText:
 
     ids (tokens,) int64: of all documents in a row; V + k for the word `extra[k]`, which the vocabulary lacks.
     ends (documents,) int64: where each document ends in `ids`.
-    extra: the words that the vocabulary lacks, in the order in which they came.
-    bytes: UTF-8 bytes of the words, one more after each word (the space or the end); 1 for an empty document. For bits per byte.
+    extra: the words that the vocabulary lacks, in the order in which they came; none of subwords.
+    bytes: for bits per byte. Of words: their UTF-8 bytes, one more after each word (the space or the end); 1 for an empty document. Of
+        subwords: UTF-8 bytes of the text in NFC, one more after each document.
     """
 
     ids: np.ndarray
     ends: np.ndarray
     extra: list[str]
     bytes: int
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | Subwords
 
     def spelling(self, ids: np.ndarray) -> np.ndarray:
-        """Rows `(len(ids), length)` of character ids for any mixture of known and extra ids."""
+        """Rows `(len(ids), length)` of character ids for any mixture of known and extra ids (of a vocabulary of words)."""
+        assert isinstance(self.vocabulary, Vocabulary)
         known = ids < len(self.vocabulary)
         rows = self.vocabulary.spelling[np.where(known, ids, 0)]
         rows[~known] = self._extra_spelling[ids[~known] - len(self.vocabulary)]
@@ -37,11 +45,25 @@ class EncodedText:
 
     @cached_property
     def _extra_spelling(self) -> np.ndarray:
+        assert isinstance(self.vocabulary, Vocabulary)
         return self.vocabulary.characters.spell(self.extra)
 
 
-def encode_documents(documents: Iterable[list[str]], vocabulary: Vocabulary) -> EncodedText:
-    """Documents (lists of words, which may be empty) as an EncodedText. Marks among the words are `<UNK>`."""
+@overload
+def encode_documents(documents: Iterable[list[str]], vocabulary: Vocabulary) -> EncodedText: ...
+@overload
+def encode_documents(documents: Iterable[str], vocabulary: Subwords) -> EncodedText: ...
+def encode_documents(documents: Iterable[list[str]] | Iterable[str], vocabulary: Vocabulary | Subwords) -> EncodedText:
+    """Documents, which may be empty, as an EncodedText: lists of words for a vocabulary of words, texts for one of subwords.
+
+    Marks among the words are `<UNK>`, marks in a text are text.
+    """
+    if isinstance(vocabulary, Subwords):
+        return _encode_texts(cast(Iterable[str], documents), vocabulary)
+    return _encode_words(cast(Iterable[list[str]], documents), vocabulary)
+
+
+def _encode_words(documents: Iterable[list[str]], vocabulary: Vocabulary) -> EncodedText:
     ids, ends = array("q"), array("q")
     extra: dict[str, int] = {}
     known = vocabulary.index.get
@@ -56,3 +78,17 @@ def encode_documents(documents: Iterable[list[str]], vocabulary: Vocabulary) -> 
         ends.append(len(ids))
         size += len(" ".join(words).encode("utf-8", "surrogatepass")) + 1
     return EncodedText(ids=np.array(ids, np.int64), ends=np.array(ends, np.int64), extra=list(extra), bytes=size, vocabulary=vocabulary)
+
+
+def _encode_texts(texts: Iterable[str], vocabulary: Subwords) -> EncodedText:
+    ids, ends = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    size = tokens = 0
+    rest = iter(texts)
+    while chunk := list(islice(rest, CHUNK)):
+        normal = [unicodedata.normalize("NFC", text) for text in chunk]
+        size += sum(len(text.encode("utf-8", "surrogatepass")) + 1 for text in normal)
+        found, reach = vocabulary.encode_flat(normal)
+        ids.append(found)
+        ends.append(reach + tokens)
+        tokens += len(found)
+    return EncodedText(ids=np.concatenate(ids), ends=np.concatenate(ends), extra=[], bytes=size, vocabulary=vocabulary)

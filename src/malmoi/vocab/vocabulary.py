@@ -59,6 +59,10 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
+    def sizes(self) -> dict[str, Any]:
+        """What an objective is built with: `build(spec, **vocabulary.sizes())`."""
+        return {"words": len(self), "characters": self.characters.size, "marks": None}
+
     def id_of(self, word: str) -> int:
         """The id of a word as it stands in text; 2 for one that is not in the vocabulary or is written like a mark."""
         return self.index.get(word, UNK)
