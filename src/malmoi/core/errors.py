@@ -63,6 +63,10 @@ CATALOGUE: dict[str, Entry] = {
     "M024": Entry(
         "{path} has no column of text {field!r}{nearest}.", "name the right one with --set text.field=NAME; there are: {columns}."
     ),
+    "M025": Entry(
+        "{source} has {sources:,} texts and {target} has {targets:,}: they are no pairs.",
+        "give two files in which line N of one is the translation of line N of the other.",
+    ),
     # M03x: model
     "M030": Entry("input and output embeddings cannot be tied: {problem}.", "{next}"),
     "M031": Entry("the model sees what it should predict: {where} depends on {what} (gradient {gradient:.1e}, must be 0).", "{next}"),

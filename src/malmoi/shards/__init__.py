@@ -1,12 +1,13 @@
 """Ids at rest, their order, and the rows that a model reads.
 
-`write_shards`, `Shards`: at rest. `Streams` (rows that go on where they stopped), `Packed` (rows without padding): for training.
-`document_batches`, `piece_batches`, `stream_batches`: for scoring and reading.
+`write_shards`, `Shards`: at rest. For training: `Streams` (rows that go on where they stopped), `Packed` (rows without padding), `Pairs`
+(of texts). For scoring and reading: `document_batches`, `piece_batches`, `stream_batches`.
 """
 
 from malmoi.shards.documents import document_batches, piece_batches, stream_batches
 from malmoi.shards.packed import Packed
+from malmoi.shards.pairs import Pairs
 from malmoi.shards.store import Shards, write_shards
 from malmoi.shards.streams import Streams
 
-__all__ = ["Packed", "Shards", "Streams", "document_batches", "piece_batches", "stream_batches", "write_shards"]
+__all__ = ["Packed", "Pairs", "Shards", "Streams", "document_batches", "piece_batches", "stream_batches", "write_shards"]

@@ -105,3 +105,16 @@ def marked_rows(shards: Shards, marks: Marks, grid: Grid, *, spans: Spans, keys:
         types=grid.spread(grid.inside > split, 0) if paired else None,
         keys=torch.from_numpy(keys),
     )
+
+
+def ended_rows(shards: Shards, marks: Marks, grid: Grid, *, document: np.ndarray, keys: np.ndarray) -> Batch:
+    """One text a row as an encoder of a pair reads it: the beginning of `document` (R,), as far as there is room, and the end mark."""
+    last = np.append(grid.inside[1:] == 0, True)
+    ids = np.full(len(last), marks.end, np.int64)
+    ids[~last] = shards.take((shards.bounds(document)[0][grid.piece] + grid.inside)[~last])
+    return Batch(
+        ids=grid.spread(ids, marks.pad),
+        segments=grid.spread(grid.segment[grid.piece], 0),
+        positions=grid.spread(grid.inside, 0),
+        keys=torch.from_numpy(keys),
+    )
