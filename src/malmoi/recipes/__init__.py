@@ -12,7 +12,8 @@ from typing import Any
 from malmoi.core.errors import MalmoiError, nearest
 from malmoi.core.locate import locate
 from malmoi.core.recipe import RunSpec
-from malmoi.recipes import elmo
+from malmoi.core.spec import leaves
+from malmoi.recipes import albert, bert, electra, elmo, gpt1, gpt2, transformer
 
 Recipe = Callable[[], RunSpec]
 
@@ -21,6 +22,29 @@ RECIPES: dict[str, Recipe] = {
     "elmo-small": elmo.elmo_small,
     "elmo-medium": elmo.elmo_medium,
     "elmo-original": elmo.elmo_original,
+    "gpt1-tiny": gpt1.gpt1_tiny,
+    "gpt1-small": gpt1.gpt1_small,
+    "gpt1-original": gpt1.gpt1_original,
+    "gpt2-tiny": gpt2.gpt2_tiny,
+    "gpt2-small": gpt2.gpt2_small,
+    "gpt2-base": gpt2.gpt2_base,
+    "gpt2-original": gpt2.gpt2_original,
+    "bert-tiny": bert.bert_tiny,
+    "bert-small": bert.bert_small,
+    "bert-base": bert.bert_base,
+    "bert-large": bert.bert_large,
+    "albert-tiny": albert.albert_tiny,
+    "albert-small": albert.albert_small,
+    "albert-base": albert.albert_base,
+    "albert-large": albert.albert_large,
+    "electra-tiny": electra.electra_tiny,
+    "electra-small": electra.electra_small,
+    "electra-original-small": electra.electra_original_small,
+    "electra-base": electra.electra_base,
+    "transformer-tiny": transformer.transformer_tiny,
+    "transformer-small": transformer.transformer_small,
+    "transformer-base": transformer.transformer_base,
+    "transformer-big": transformer.transformer_big,
 }
 
 
@@ -49,6 +73,16 @@ def describe(name: str | None = None) -> dict[str, Any]:
     spec = find(name)
     about = _about(name)
     return {"name": name, "summary": about.split("\n")[0], "about": about, "paper": spec.paper, "spec": spec.model_dump(mode="json")}
+
+
+def difference(one: str, other: str) -> dict[str, Any]:
+    """What `malmoi recipes diff` shows: `{"recipes": [one, other], "differences": [{"field", "values": [.., ..]}]}`.
+
+    Name and paper apart. A field that one of the two does not have is None there. Raises as `find`.
+    """
+    before, after = dict(leaves(find(one))), dict(leaves(find(other)))
+    fields = [field for field in {**before, **after} if field not in ("name", "paper") and before.get(field) != after.get(field)]
+    return {"recipes": [one, other], "differences": [{"field": field, "values": [before.get(field), after.get(field)]} for field in fields]}
 
 
 def _function(name: str) -> Recipe:
