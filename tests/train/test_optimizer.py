@@ -7,6 +7,7 @@ from torch import nn
 from malmoi.core.recipe import AdagradSpec, AdamWSpec, TrainingSpec
 from malmoi.train import Optimizer
 from malmoi.train.loop import schedule
+from malmoi.train.optimizer import _adamw, _adamw_whole
 
 
 class Rows(nn.Module):
@@ -84,3 +85,54 @@ def test_the_schedule_rises_and_falls():
     cosine = TrainingSpec(decay="cosine")
     assert schedule(cosine, 0.0) == 1.0 and schedule(cosine, 0.5) == pytest.approx(0.5) and schedule(cosine, 1.0) == pytest.approx(0.0)
     assert schedule(TrainingSpec(), 0.7) == 1.0
+    root = TrainingSpec(warmup=0.04, decay="inverse_sqrt")
+    assert schedule(root, 0.02) == pytest.approx(0.5) and schedule(root, 0.04) == pytest.approx(1.0)
+    assert schedule(root, 0.16) == pytest.approx(0.5) and schedule(root, 1.0) == pytest.approx(0.2)  # ~ 1 / sqrt(step)
+
+
+def moved_by(choice, times=5):
+    """The dense part of `Rows` after some updates, and the same in double precision as algorithm 2 of the paper has it."""
+    module = Rows()
+    optimizer = Optimizer(module, TrainingSpec(optimizer=choice))
+    expected = {name: parameter.detach().double() for name, parameter in module.dense.named_parameters()}
+    moments = {name: [torch.zeros_like(value), torch.zeros_like(value)] for name, value in expected.items()}
+    first, second = choice.betas
+    for step in range(1, times + 1):
+        module(torch.tensor([0, 1, 1])).backward()
+        for name, parameter in module.dense.named_parameters():
+            gradient, (mean, square) = parameter.grad.double(), moments[name]
+            decay = choice.weight_decay if choice.decayed == "all" or gradient.ndim > 1 else 0.0
+            expected[name] -= 0.1 * decay * expected[name]
+            mean += (1 - first) * (gradient - mean)
+            square += (1 - second) * (gradient**2 - square)
+            expected[name] -= 0.1 * mean / (1 - first**step) / ((square / (1 - second**step)).sqrt() + choice.epsilon)
+        optimizer.step(0.1)
+    return dict(module.dense.named_parameters()), expected
+
+
+@pytest.mark.parametrize("decayed", ["all", "matrices"])
+def test_adamw_is_the_papers_and_decays_what_it_should(decayed):
+    found, expected = moved_by(AdamWSpec(decayed=decayed, weight_decay=0.3))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name].detach().double(), value, rtol=1e-5, atol=1e-7)
+    bias = {kind: moved_by(AdamWSpec(decayed=kind, weight_decay=0.3))[0]["bias"] for kind in ("all", "matrices")}
+    assert not torch.equal(bias["all"], bias["matrices"])
+
+
+def test_the_fast_adamw_is_the_slow_one():
+    """Within two roundings (1e-7 relative each), over steps of very different gradients."""
+    choice, generator = AdamWSpec(weight_decay=0.1), torch.Generator().manual_seed(0)
+    one = torch.randn(50, 40, generator=generator)
+    other = one.clone()
+    states = [{"mean": torch.zeros(50, 40), "square": torch.zeros(50, 40)} for _ in range(2)]
+    for step in range(1, 30):
+        gradient = torch.randn(50, 40, generator=generator) * 10.0 ** ((step % 7) - 3)
+        before = other.clone()
+        _adamw_whole([(one, gradient, states[0])], 1e-3, choice=choice, steps=step, decay=0.1)
+        _adamw(other, gradient, states[1], 1e-3, choice=choice, steps=step)
+        torch.testing.assert_close(one, other, rtol=2.5e-7, atol=1e-9)
+        assert not torch.equal(before, other)
+        one.copy_(other)
+        for key, value in states[0].items():
+            torch.testing.assert_close(value, states[1][key], rtol=2.5e-7, atol=1e-12)
+            value.copy_(states[1][key])

@@ -85,32 +85,37 @@ def fit(
     began, earlier = time.monotonic(), at.seconds
     saved, validated = began, _validations(spec, batches, at)
     first_step, first_time, validating = at.step, began, 0.0
+    unit = getattr(batches, "unit", "words")
     progress.stage("training", _total(spec, batches))
     with _signals() as stop:
         while (done := _fraction(spec, batches, at)) < 1.0 and not stop:
             rate = spec.learning_rate * schedule(spec, done)
             objective.train()
-            parts: dict[str, float] = {}
+            mean = _Mean()
             for micro in range(spec.accumulate):
                 number = at.step * spec.accumulate + micro
                 torch.manual_seed(seed_of(seed, "step", number))
                 with autocast(spec, device):
                     loss = objective.loss(batches.batch(number).to(device), carry)  # type: ignore[operator]
-                (loss.total * (spec.loss_scale / spec.accumulate)).backward()
+                if loss.count:
+                    share = mean.add(loss)
+                    (loss.total * (spec.loss_scale / spec.accumulate * share)).backward()
                 carry = loss.carry
-                for name, value in loss.parts.items():
-                    parts[name] = parts.get(name, 0.0) + value.item() / spec.accumulate
+            optimizer.scale(mean.rest(spec.accumulate))
             norm = optimizer.clip(spec.clip_norm)
-            mean = sum(parts.values()) / len(parts)
-            if not (math.isfinite(mean) and math.isfinite(norm)):
-                raise MalmoiError("M040", value=mean if not math.isfinite(mean) else f"{mean} with gradient norm {norm}", step=at.step + 1)
-            optimizer.step(rate)
+            if not (math.isfinite(mean.loss) and math.isfinite(norm)):
+                value = mean.loss if not math.isfinite(mean.loss) else f"{mean.loss} with gradient norm {norm}"
+                raise MalmoiError("M040", value=value, step=at.step + 1)
+            if mean.counts:
+                optimizer.step(rate)
             now = time.monotonic()
             tokens = at.tokens + batches.tokens_per_step * spec.accumulate
             at = replace(at, step=at.step + 1, tokens=tokens, seconds=earlier + now - began)
             speed = (at.step - first_step) * batches.tokens_per_step * spec.accumulate / (now - first_time)
-            metrics.write(at, {"loss": mean, **parts, "learning_rate": rate, "gradient_norm": norm, "tokens_per_second": round(speed)})
-            progress.advance(_done(spec, at), {"loss": f"{mean:.3f}", "words/s": f"{speed:,.0f}", "step": at.step})
+            if mean.counts:
+                facts = {"loss": mean.loss, **mean.parts, "learning_rate": rate, "gradient_norm": norm}
+                metrics.write(at, {**facts, "tokens_per_second": round(speed)})
+            progress.advance(_done(spec, at), {"loss": f"{mean.loss:.3f}", f"{unit}/s": f"{speed:,.0f}", "step": at.step})
             due = _validations(spec, batches, at) > validated and _affordable(spec, at, validating)
             if due and validate is not None:
                 validated = _validations(spec, batches, at)
@@ -133,11 +138,16 @@ def fit(
 
 
 def schedule(spec: TrainingSpec, done: float) -> float:
-    """The learning rate at share `done` of the run, as a factor: linear warm-up, then decay to `floor`."""
+    """The learning rate at share `done` of the run, as a factor: linear warm-up, then decay to `floor`.
+
+    inverse_sqrt (Vaswani et al. 2017, section 5.3): after warm-up ~ 1 / sqrt(step), from 1 at its end.
+    """
     if done < spec.warmup:
         return max(done, 1e-3) / spec.warmup
     if spec.decay == "none":
         return 1.0
+    if spec.decay == "inverse_sqrt":
+        return spec.floor + (1.0 - spec.floor) * math.sqrt(max(spec.warmup, 1e-3) / max(done, 1e-3))
     rest = (done - spec.warmup) / max(1.0 - spec.warmup, 1e-9)
     shape = 1.0 - rest if spec.decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * rest))
     return spec.floor + (1.0 - spec.floor) * shape
@@ -228,6 +238,33 @@ def _restore(objective: nn.Module, optimizer: Optimizer, place: Path, *, device:
     optimizer.load({name: tensor.to(device) if tensor.ndim else tensor for name, tensor in found.optimizer.items()})
     carry = checkpoints.unflatten({name: tensor.to(device) for name, tensor in found.carry.items()})
     return Position(**found.facts), carry
+
+
+class _Mean:
+    """Losses of the micro-batches of a step, each as heavy as its number of predictions.
+
+    The weight of a gradient has to be known before all counts are: it is taken relative to the first micro-batch (`add`), and what is
+    missing to the exact mean is a factor of them all (`rest`), 1 where all counts are equal.
+    """
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+        self.loss = 0.0
+        self.parts: dict[str, float] = {}
+
+    def add(self, loss: Any) -> float:
+        """Take in a loss over at least one prediction; its weight relative to the first."""
+        self.counts.append(loss.count)
+        share = loss.count / sum(self.counts)
+        self.loss += share * (loss.total.item() - self.loss)
+        for name, value in loss.parts.items():
+            before = self.parts.get(name, 0.0)
+            self.parts[name] = before + share * (value.item() - before)
+        return float(loss.count / self.counts[0])
+
+    def rest(self, micros: int) -> float:
+        """The factor that makes the sum of the weighted gradients, each divided by `micros`, that of the mean over all predictions."""
+        return self.counts[0] * micros / sum(self.counts) if self.counts else 1.0
 
 
 class _Metrics:

@@ -25,6 +25,13 @@ class Optimizer:
         self.steps = 0
         self.states: dict[str, State] = {name: self._fresh(parameter) for name, parameter in self.named.items()}
 
+    def scale(self, factor: float) -> None:
+        """Multiply all gradients by `factor`."""
+        if factor != 1.0:
+            for parameter in self.named.values():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+
     def clip(self, largest: float | None) -> float:
         """Scale all gradients so that their global norm is at most `largest`; the norm before."""
         gradients = []
@@ -33,6 +40,8 @@ class Optimizer:
                 if parameter.grad.is_sparse:
                     parameter.grad = parameter.grad.coalesce()
                 gradients.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
+        if not gradients:
+            return 0.0
         norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])))
         if largest is not None and norm > largest:
             for gradient in gradients:
@@ -43,12 +52,13 @@ class Optimizer:
     def step(self, rate: float) -> None:
         """Apply the gradients with this learning rate, and forget them."""
         self.steps += 1
+        whole: list[tuple[Tensor, Tensor, State]] = []
         for name, parameter in self.named.items():
             gradient, parameter.grad = parameter.grad, None
             if gradient is None:
                 continue
             if not gradient.is_sparse:
-                self._update(parameter, gradient, self.states[name], rate)
+                whole.append((parameter, gradient, self.states[name]))
                 continue
             gradient = gradient.coalesce()
             rows, values = gradient._indices()[0], gradient._values()
@@ -58,6 +68,7 @@ class Optimizer:
             parameter.index_copy_(0, rows, weights)
             for key, value in touched.items():
                 self.states[name][key].index_copy_(0, rows, value)
+        self._update_whole(whole, rate)
 
     def tensors(self) -> dict[str, Tensor]:
         """The state: `steps`, and `NAME/sum` or `NAME/mean`, `NAME/square` of each parameter."""
@@ -76,8 +87,23 @@ class Optimizer:
             return {"sum": torch.full_like(parameter, self.choice.initial, requires_grad=False)}
         return {"mean": torch.zeros_like(parameter, requires_grad=False), "square": torch.zeros_like(parameter, requires_grad=False)}
 
+    def _update_whole(self, parts: list[tuple[Tensor, Tensor, State]], rate: float) -> None:
+        """(parameter, gradient, state) of every parameter whose gradient is whole; AdamW goes over each kind in one call."""
+        if not isinstance(self.choice, AdamWSpec):
+            for weights, gradient, state in parts:
+                _adagrad(weights, gradient, state, rate)
+            return
+        for decay in {self._decay(weights) for weights, _, _ in parts}:
+            group = [part for part in parts if self._decay(part[0]) == decay]
+            _adamw_whole(group, rate, choice=self.choice, steps=self.steps, decay=decay)
+
+    def _decay(self, weights: Tensor) -> float:
+        """The weight decay of a parameter."""
+        assert isinstance(self.choice, AdamWSpec)
+        return self.choice.weight_decay if self.choice.decayed == "all" or weights.ndim >= 2 else 0.0
+
     def _update(self, weights: Tensor, gradient: Tensor, state: State, rate: float) -> None:
-        """All of one shape, in place."""
+        """Some rows of a parameter; all of one shape, in place."""
         if isinstance(self.choice, AdamWSpec):
             _adamw(weights, gradient, state, rate, choice=self.choice, steps=self.steps)
         else:
@@ -88,6 +114,26 @@ def _adagrad(weights: Tensor, gradient: Tensor, state: State, rate: float) -> No
     """Duchi et al. 2011, without epsilon, as TensorFlow's and bilm-tf's."""
     state["sum"].addcmul_(gradient, gradient)
     weights.addcdiv_(gradient, state["sum"].sqrt(), value=-rate)
+
+
+def _adamw_whole(parts: list[tuple[Tensor, Tensor, State]], rate: float, *, choice: AdamWSpec, steps: int, decay: float) -> None:
+    """`_adamw` of many parameters in one pass over the memory: torch's kernel of torch.optim.AdamW(fused=True)."""
+    weights, gradients, states = zip(*parts, strict=True)
+    torch._fused_adamw_(
+        list(weights),
+        list(gradients),
+        [state["mean"] for state in states],
+        [state["square"] for state in states],
+        [],
+        [torch.tensor(float(steps), device=each.device) for each in weights],
+        lr=rate,
+        beta1=choice.betas[0],
+        beta2=choice.betas[1],
+        weight_decay=decay,
+        eps=choice.epsilon,
+        amsgrad=False,
+        maximize=False,
+    )
 
 
 def _adamw(weights: Tensor, gradient: Tensor, state: State, rate: float, *, choice: AdamWSpec, steps: int) -> None:
