@@ -67,6 +67,11 @@ CATALOGUE: dict[str, Entry] = {
         "{source} has {sources:,} texts and {target} has {targets:,}: they are no pairs.",
         "give two files in which line N of one is the translation of line N of the other.",
     ),
+    "M026": Entry(
+        "{rate:.1%} of the subwords would be [UNK] with {size:,} pieces; the limit is {limit:.0%}.",
+        "--set subwords.algorithm=bpe, byte_bpe or unigram leaves nothing unknown; or lower subwords.minimum_count (1 keeps every "
+        "character); or raise subwords.size; or go on with --allow-unknown.",
+    ),
     # M03x: model
     "M030": Entry("input and output embeddings cannot be tied: {problem}.", "{next}"),
     "M031": Entry("the model sees what it should predict: {where} depends on {what} (gradient {gradient:.1e}, must be 0).", "{next}"),
@@ -84,6 +89,11 @@ CATALOGUE: dict[str, Entry] = {
         "{path} has no output layer: it was imported from a format that carries none.", "embed with it; to score, train a run here."
     ),
     "M051": Entry("this run cannot be written as {format}: {problem}.", "{next}"),
+    "M053": Entry("{path} cannot be read as {format}: {problem}.", "{next}"),
+    "M054": Entry(
+        "{path}: {field} is {value}: {problem}.",
+        "if you know that it changes nothing, take it out of a copy of the file; else this model is not for malmoi.",
+    ),
     # M10x-M13x: what `malmoi doctor` finds
     "M100": Entry("{check}: {facts}.", "nothing to do."),
     "M101": Entry("{rate:.1%} of the tokens in {where} are <unk> with {size:,} words; the limit is {limit:.0%}.", "{next}"),

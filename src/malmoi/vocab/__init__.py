@@ -5,6 +5,7 @@ from malmoi.vocab.encoded import EncodedText, encode_documents
 from malmoi.vocab.load import load_vocabulary
 from malmoi.vocab.marks import BOS, EOS, MARKS, UNK
 from malmoi.vocab.report import VocabularyReport, refuse_unknown, report
+from malmoi.vocab.subword_report import PieceCounts, SubwordReport
 from malmoi.vocab.subwords import Subwords
 from malmoi.vocab.vocabulary import Vocabulary, count_words
 
@@ -15,6 +16,8 @@ __all__ = [
     "UNK",
     "Characters",
     "EncodedText",
+    "PieceCounts",
+    "SubwordReport",
     "Subwords",
     "Vocabulary",
     "VocabularyReport",

@@ -9,6 +9,7 @@ import numpy as np
 from malmoi.core.errors import MalmoiError
 from malmoi.core.spec import Spec
 from malmoi.vocab.characters import CHUNK
+from malmoi.vocab.subword_report import SubwordReport
 from malmoi.vocab.vocabulary import Vocabulary
 
 RATES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -59,8 +60,12 @@ def report(vocabulary: Vocabulary, size: int) -> VocabularyReport:
     )
 
 
-def refuse_unknown(report: VocabularyReport, *, limit: float = 0.20) -> None:
-    """Raise MalmoiError M012 if more than `limit` of the tokens would be unknown, with the sizes that would do."""
+def refuse_unknown(report: VocabularyReport | SubwordReport, *, limit: float = 0.20) -> None:
+    """Raise MalmoiError M012 if more than `limit` of the words would be unknown, with the sizes that would do; M026 for subwords."""
+    if isinstance(report, SubwordReport):
+        if report.text.unknown > limit:
+            raise MalmoiError("M026", rate=report.text.unknown, size=report.size, limit=limit)
+        return
     if report.unknown_tokens <= limit:
         return
     enough = [f"--set model.head.size={size} leaves {rate:.0%}" for rate, size in report.sizes if rate <= limit][:3]

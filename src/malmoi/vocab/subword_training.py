@@ -15,6 +15,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import SubwordSpec
 from malmoi.vocab.lookup import GPT2_PARTS
 from malmoi.vocab.marks import SUBWORD_MARKS
@@ -24,9 +25,16 @@ CHUNK = 10_000
 
 
 def train(texts: Iterable[str], spec: SubwordSpec) -> str:
-    """The tokenizer.json of a vocabulary of at most `spec.size` pieces. Memory grows with the number of different words only."""
+    """The tokenizer.json of a vocabulary of at most `spec.size` pieces. Memory grows with the number of different words only.
+
+    Raises MalmoiError M009 for a size that has no room for the marks and the bytes.
+    """
+    fixed = len(SUBWORD_MARKS) + (0 if spec.algorithm == "wordpiece" else len(BYTES))
+    room = spec.size - fixed
+    if room < 0:
+        problem = f"marks and bytes alone are {fixed} pieces"
+        raise MalmoiError("M009", argument="subwords.size", value=spec.size, problem=problem, next="raise it; 8,000 to 50,000 is usual.")
     words = count_pretokens(texts, spec)
-    room = spec.size - len(SUBWORD_MARKS) - (len(BYTES) if spec.algorithm in ("bpe", "unigram") else 0)
     if spec.algorithm == "byte_bpe":
         return _byte_bpe(words, spec)
     alphabet = _alphabet(words, spec, room // 2 if spec.algorithm == "wordpiece" else room)
@@ -56,7 +64,7 @@ def _alphabet(words: Counter[str], spec: SubwordSpec, room: int) -> set[str]:
         for character in word:
             counts[character] += count
     ranked = sorted((character for character, count in counts.items() if count >= spec.minimum_count), key=lambda one: (-counts[one], one))
-    return set(ranked[: max(room, 0)])
+    return set(ranked[:room])
 
 
 def _wordpiece(words: dict[str, int], spec: SubwordSpec) -> str:

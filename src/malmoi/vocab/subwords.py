@@ -18,6 +18,7 @@ from malmoi.core.marks import Marks
 from malmoi.core.recipe import SubwordSpec
 from malmoi.vocab.lookup import GPT2_PARTS, Lookup
 from malmoi.vocab.sentences import sentence_breaks
+from malmoi.vocab.subword_report import SubwordReport, measure
 from malmoi.vocab.subword_training import train
 from malmoi.vocab.tokenizer_file import continuing, engine, split_kind
 
@@ -121,6 +122,10 @@ class Subwords:
         """The text of some ids; marks but the unknown one are left out. White space is kept by byte-level BPE alone."""
         silent = {id for id in self.marks.ids if id != self.marks.unknown}
         return str(self._engine.decode([id for id in map(int, ids) if id not in silent], skip_special_tokens=False))
+
+    def report(self, texts: Iterable[str]) -> SubwordReport:
+        """Unknown share, tokens per word and bytes per token of some texts, for Korean and English apart."""
+        return measure(self, texts)
 
     def save(self, directory: Path) -> None:
         """Write the artifact `vocabulary` with `tokenizer.json`."""
