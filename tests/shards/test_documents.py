@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malmoi.core.batch import Batch
+from malmoi.core.marks import Marks
 from malmoi.core.recipe import CharacterSpec
-from malmoi.shards import Shards, document_batches, stream_batches
+from malmoi.shards import Shards, document_batches, piece_batches, stream_batches
 from malmoi.shards.documents import groups
 from malmoi.vocab import BOS, EOS, Vocabulary, encode_documents
 
@@ -96,3 +97,69 @@ def test_an_encoded_text_spells_words_that_the_vocabulary_lacks() -> None:
                 row = indices.tolist().index(0)
                 spelt = batch.characters[batch.words[row]].numpy()
                 assert (spelt == vocabulary.characters.spell(["<S>", "a", "zebra"])).all()
+
+
+MARKS = Marks(pad=0, unknown=1, begin=2, end=50, mask=4)
+
+
+@settings(deadline=None, max_examples=150)
+@given(DOCUMENTS, st.integers(1, 60), st.integers(3, 18))
+def test_causal_pieces_predict_every_position_once(documents: list[list[int]], tokens: int, length: int) -> None:
+    predicted: dict[tuple[int, int], tuple[int, int]] = {}
+    for batch, indices, offsets in piece_batches(shards_of(documents), marks=MARKS, layout="causal", length=length, tokens=tokens):
+        sizes = _sizes_of(batch, tokens)
+        for row, (index, offset) in enumerate(zip(indices.tolist(), offsets.tolist(), strict=True)):
+            assert offset % length == 0
+            for t in range(sizes[row]):
+                assert (index, offset + t) not in predicted
+                predicted[index, offset + t] = int(batch.ids[row, t]), int(batch.targets["next"][row, t])
+        assert torch.equal(batch.targets["next"] >= 0, batch.segments > 0)
+    expected = {
+        (index, o): pair
+        for index, words in enumerate(documents)
+        for o, pair in enumerate(zip([MARKS.begin, *words], [*words, MARKS.end], strict=True))
+    }
+    assert predicted == expected
+
+
+@settings(deadline=None, max_examples=150)
+@given(DOCUMENTS, st.integers(1, 60), st.integers(3, 18))
+def test_single_pieces_read_every_token_once_between_marks(documents: list[list[int]], tokens: int, length: int) -> None:
+    read: dict[tuple[int, int], int] = {}
+    seen: Counter[int] = Counter()
+    for batch, indices, offsets in piece_batches(shards_of(documents), marks=MARKS, layout="single", length=length, tokens=tokens):
+        sizes = _sizes_of(batch, tokens)
+        seen.update(indices.tolist())
+        assert batch.targets == {} and batch.types is None
+        for row, (index, offset) in enumerate(zip(indices.tolist(), offsets.tolist(), strict=True)):
+            ids = batch.ids[row, : sizes[row]].tolist()
+            assert ids[0] == MARKS.begin and ids[-1] == MARKS.end and offset % (length - 2) == 0 and len(ids) <= length
+            for t, id in enumerate(ids[1:-1], 1):
+                assert (index, offset + t - 1) not in read
+                read[index, offset + t - 1] = id
+    assert read == {(index, o): id for index, words in enumerate(documents) for o, id in enumerate(words)}
+    assert seen == Counter({index: max(1, -(-len(words) // (length - 2))) for index, words in enumerate(documents)})
+
+
+def _sizes_of(batch: Batch, tokens: int) -> list[int]:
+    """Positions taken of each row: one segment from the left, padding marks behind."""
+    rows, length = batch.ids.shape
+    sizes = (batch.segments > 0).sum(1)
+    assert length == sizes.max() and (rows * length <= tokens or rows == 1) and 4 * sizes.min() >= 3 * length
+    inside = torch.arange(length) < sizes[:, None]
+    assert torch.equal(batch.segments, inside.long()) and torch.equal(batch.positions, torch.arange(length) * inside)
+    assert (batch.ids[~inside] == MARKS.pad).all()
+    return sizes.tolist()
+
+
+def test_the_keys_of_a_piece_do_not_depend_on_what_is_beside_it() -> None:
+    documents = [[5] * n for n in (3, 30, 7, 0, 12)]
+
+    def keys(tokens: int) -> dict[tuple[int, int], int]:
+        found = {}
+        for batch, indices, offsets in piece_batches(shards_of(documents), marks=MARKS, layout="single", length=9, tokens=tokens):
+            assert batch.keys is not None
+            found.update(dict(zip(zip(indices.tolist(), offsets.tolist(), strict=True), batch.keys.tolist(), strict=True)))
+        return found
+
+    assert keys(1) == keys(40) == keys(1000) and len(set(keys(1).values())) == 10
