@@ -124,6 +124,33 @@ def test_single_rows_equal_the_slow_reading(lengths: list[int], rows: int, lengt
         assert (batch.ids[r].tolist(), batch.segments[r].tolist(), batch.positions[r].tolist()) == (ids, segments, positions)
 
 
+@settings(max_examples=100)
+@given(LENGTHS, st.sampled_from(["next", "order"]), st.integers(1, 5), st.integers(7, 20), st.integers(0, 3), st.integers(0, 9))
+def test_rows_of_two_segments_equal_the_slow_reading(
+    lengths: list[int], layout: str, rows: int, length: int, seed: int, number: int
+) -> None:
+    """But for a foreign B, which takes as many places as what it stands for."""
+    batch = packed(numbered(lengths), layout, rows=rows, length=length, seed=seed).batch(number)
+    visits = slow_visits(lengths, layout, length, seed, (number + 1) * rows)[number * rows :]
+    for r, row in enumerate(visits):
+        expected = slow_marked(lengths, layout, length, seed, row)
+        taken = 0
+        assert batch.segments[r].max() == len(expected)
+        for segment, tokens in enumerate(expected, 1):
+            here = batch.segments[r] == segment
+            ids, label = batch.ids[r][here].tolist(), int(batch.targets["pair"][r][here][0])
+            size = len(tokens) + 3 if segment < len(expected) else length - taken
+            assert len(ids) == size <= len(tokens) + 3 + 6 and batch.positions[r][here].tolist() == list(range(size))
+            words, middle = [id for id in ids if id > 4], ids.index(MARKS.end) - 1
+            if label == 1 and layout == "order":
+                words = words[middle:] + words[:middle]
+            if label == 1 and layout == "next":
+                assert len(words) == len(tokens) and words[:middle] == tokens[:middle] and not set(words[middle:]) & set(tokens)
+            else:
+                assert words == tokens and (label == -1) == (len(tokens) == 1)
+            taken += size
+
+
 def tokens_of(batch: Batch) -> Counter[int]:
     return Counter(id for id in batch.ids.flatten().tolist() if id > 4)
 

@@ -142,6 +142,12 @@ def test_labels_are_about_half_and_half(question: str) -> None:
     assert len(labels) > 900 and abs(labels.double().mean() - 0.5) < 4 * 0.5 / len(labels) ** 0.5
 
 
+def test_pieces_of_a_row_have_labels_of_their_own() -> None:
+    batch = packed(numbered([5] * 400), "order", rows=8, length=131).batch(0)
+    labels = [[label for label, _, _ in pieces_of(batch, row)] for row in range(8)]
+    assert all(set(row) >= {0, 1} for row in labels) and len({tuple(row) for row in labels}) == 8
+
+
 def test_a_foreign_segment_is_drawn_by_tokens_among_documents_that_are_long_enough() -> None:
     """Pieces of 21 tokens of document 0: a document of n >= |B| tokens is chosen n times out of the sum of such n."""
     lengths = [30, 4, 60, 10, 0, 100]
