@@ -99,7 +99,7 @@ def evaluate(
     heard, done = progress or Silent(), 0
     heard.stage("scoring", tokens + documents)
     nats = torch.zeros(2, 2, dtype=torch.float64, device=device)
-    with _evaluating(objective), torch.no_grad():
+    with evaluating(objective), torch.no_grad():
         for batch, score in _scores(objective, text, state=state, warm=warm, batch_tokens=batch_tokens, device=device):
             nats += _sums(batch.targets["next"], score.nll, objective.output_size)
             done += int(batch.segments.count_nonzero()) // 2
@@ -108,10 +108,10 @@ def evaluate(
     outputs = np.where(text.ids < objective.output_size, text.ids, UNK)
     unknown, scored = int(np.count_nonzero(outputs == UNK)), tokens + documents
     return Evaluation(
-        perplexity=_exp(everything.mean() / scored),
-        forward_perplexity=_exp(everything[0] / scored),
-        backward_perplexity=_exp(everything[1] / scored),
-        perplexity_known=_exp(known.mean() / (scored - unknown)),
+        perplexity=perplexity_of(everything.mean() / scored),
+        forward_perplexity=perplexity_of(everything[0] / scored),
+        backward_perplexity=perplexity_of(everything[1] / scored),
+        perplexity_known=perplexity_of(known.mean() / (scored - unknown)),
         unigram_perplexity=None if unigram is None else _unigram_perplexity(outputs, documents, unigram),
         bits_per_byte=float(everything.mean() / math.log(2) / text.bytes),
         unknown_rate=unknown / max(tokens, 1),
@@ -143,7 +143,7 @@ def unigram(counts: np.ndarray, *, size: int, documents: int) -> np.ndarray:
 def _unigram_perplexity(outputs: np.ndarray, documents: int, distribution: np.ndarray) -> float:
     """outputs (tokens,): output words of the text."""
     nats = -np.log(distribution[outputs]).sum() - documents * math.log(distribution[EOS])
-    return _exp(nats / (len(outputs) + documents))
+    return perplexity_of(nats / (len(outputs) + documents))
 
 
 def _scores(
@@ -182,7 +182,8 @@ def _repeated(carry: Carry, rows: int) -> Carry:
 
 
 @contextmanager
-def _evaluating(objective: Scorer) -> Iterator[None]:
+def evaluating(objective: Any) -> Iterator[None]:
+    """Evaluation mode, and afterwards the mode in which the objective was."""
     before = objective.training
     objective.train(False)
     try:
@@ -191,6 +192,6 @@ def _evaluating(objective: Scorer) -> Iterator[None]:
         objective.train(before)
 
 
-def _exp(nats: float) -> float:
+def perplexity_of(nats: float) -> float:
     """A perplexity; infinite where it is beyond float64."""
     return math.exp(nats) if not nats > 700.0 else math.inf

@@ -27,6 +27,7 @@ class EncodedText:
     extra: the words that the vocabulary lacks, in the order in which they came; none of subwords.
     bytes: for bits per byte. Of words: their UTF-8 bytes, one more after each word (the space or the end); 1 for an empty document. Of
         subwords: UTF-8 bytes of the text in NFC, one more after each document.
+    breaks: places at which sentences begin, (sentences,) int64, rising, counted through all documents, as in `Shards`; None of words.
     """
 
     ids: np.ndarray
@@ -34,6 +35,7 @@ class EncodedText:
     extra: list[str]
     bytes: int
     vocabulary: Vocabulary | Subwords
+    breaks: np.ndarray | None = None
 
     def spelling(self, ids: np.ndarray) -> np.ndarray:
         """Rows `(len(ids), length)` of character ids for any mixture of known and extra ids (of a vocabulary of words)."""
@@ -81,14 +83,16 @@ def _encode_words(documents: Iterable[list[str]], vocabulary: Vocabulary) -> Enc
 
 
 def _encode_texts(texts: Iterable[str], vocabulary: Subwords) -> EncodedText:
-    ids, ends = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    ids, ends, breaks = ([np.zeros(0, np.int64)] for _ in range(3))
     size = tokens = 0
     rest = iter(texts)
     while chunk := list(islice(rest, CHUNK)):
         normal = [unicodedata.normalize("NFC", text) for text in chunk]
         size += sum(len(text.encode("utf-8", "surrogatepass")) + 1 for text in normal)
-        found, reach = vocabulary.encode_flat(normal)
-        ids.append(found)
-        ends.append(reach + tokens)
-        tokens += len(found)
-    return EncodedText(ids=np.concatenate(ids), ends=np.concatenate(ends), extra=[], bytes=size, vocabulary=vocabulary)
+        for found, starts in vocabulary.encode_sentences(normal):
+            ids.append(found)
+            breaks.append(starts[: len(found)] + tokens)
+            tokens += len(found)
+            ends.append(np.array([tokens]))
+    flat, reach, places = map(np.concatenate, (ids, ends, breaks))
+    return EncodedText(ids=flat, ends=reach, extra=[], bytes=size, vocabulary=vocabulary, breaks=places)
