@@ -108,7 +108,7 @@ def write_allennlp(
     notes = _refuse(spec)
     _refuse_overwriting(directory)
     projected = _projected(spec, state)
-    if projected and spec.model.width == spec.model.backbone.mixer.cell:  # type: ignore[union-attr]
+    if projected and spec.model.width == _lstm(spec).cell:
         notes.append("its LSTM cells are as wide as their output: AllenNLP reads their projection, bilm-tf would leave it out.")
     with writing(directory, "allennlp") as (temporary, fields):
         with h5py.File(temporary / WEIGHTS, "w") as file:
@@ -223,10 +223,14 @@ def _spec(options: _Options, *, projected: bool) -> RunSpec:
 
 def _projected(spec: RunSpec, state: Mapping[str, Tensor]) -> bool:
     """False where the projections are identities that the format leaves out."""
-    assert isinstance(spec.model.backbone, BackboneSpec)
-    if spec.model.width != spec.model.backbone.mixer.cell:
+    if spec.model.width != _lstm(spec).cell:
         return True
     return not all(np.array_equal(_array(state[name]), identity) for name, identity in identities(spec.model).items())
+
+
+def _lstm(spec: RunSpec) -> LSTMSpec:
+    assert isinstance(spec.model.backbone, BackboneSpec) and isinstance(spec.model.backbone.mixer, LSTMSpec)
+    return spec.model.backbone.mixer
 
 
 def _write_options(spec: RunSpec, kept: Mapping[str, Any] | None, *, projected: bool) -> dict[str, Any]:
@@ -235,13 +239,14 @@ def _write_options(spec: RunSpec, kept: Mapping[str, Any] | None, *, projected: 
         return {**kept, "char_cnn": {**kept["char_cnn"], "n_characters": CHARACTERS + 1}}
     frontend, backbone = spec.model.frontend, spec.model.backbone
     assert isinstance(frontend, CharacterCNNSpec) and isinstance(backbone, BackboneSpec)
+    mixer = _lstm(spec)
     return {
         "lstm": {
             "use_skip_connections": backbone.residual_from == 1,
             "projection_dim": spec.model.width,
-            "cell_clip": backbone.mixer.cell_clip,
-            "proj_clip": backbone.mixer.projection_clip,
-            "dim": backbone.mixer.cell,
+            "cell_clip": mixer.cell_clip,
+            "proj_clip": mixer.projection_clip,
+            "dim": mixer.cell,
             "n_layers": backbone.depth,
         },
         "char_cnn": {
@@ -262,7 +267,7 @@ def _refuse(spec: RunSpec) -> list[str]:
         raise _unwritable(f"its input is {model.frontend.kind}, the format has characters")
     if spec.characters.unit != "byte":
         raise _unwritable(f"its characters are {spec.characters.unit}s, the format has bytes")
-    if not isinstance(model.backbone, BackboneSpec):
+    if not isinstance(model.backbone, BackboneSpec) or not isinstance(model.backbone.mixer, LSTMSpec):
         raise _unwritable("its backbone is not made of LSTM blocks")
     if model.backbone.residual_from not in (None, 1):
         raise _unwritable(f"its residual connections begin at block {model.backbone.residual_from}, the format's at block 1")

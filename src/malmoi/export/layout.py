@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malmoi.core.recipe import BackboneSpec, CharacterCNNSpec, ModelSpec
+from malmoi.core.recipe import BackboneSpec, CharacterCNNSpec, LSTMSpec, ModelSpec
 
 CHARACTERS = 261
 """256 bytes, <S>, </S>, begin of word, end of word, padding."""
@@ -38,6 +38,7 @@ def datasets(model: ModelSpec, *, projected: bool) -> Iterator[Dataset]:
     assert isinstance(model.frontend, CharacterCNNSpec) and isinstance(model.backbone, BackboneSpec)
     yield from _frontend(model.frontend, model.width)
     mixer = model.backbone.mixer
+    assert isinstance(mixer, LSTMSpec)
     for index, direction in enumerate(("forward", "backward")):
         for layer in range(model.backbone.depth):
             root = f"RNN_{index}/RNN/MultiRNNCell/Cell{layer}/LSTMCell/"

@@ -1,0 +1,77 @@
+"""README.md of an exported directory: what it is, what it was trained on, how it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from malmoi.core.artifact import versions
+from malmoi.core.recipe import RunSpec
+
+LOADS = {
+    "bert": ("AutoModelForMaskedLM", "."),
+    "albert": ("AutoModelForMaskedLM", "."),
+    "distilbert": ("AutoModelForMaskedLM", "."),
+    "gpt2": ("AutoModelForCausalLM", "."),
+    "openai-gpt": ("AutoModelForCausalLM", "."),
+    "electra": ("AutoModelForPreTraining", "./discriminator"),
+}
+"""Family -> how its directory is opened: the class, and where."""
+FACTS = ("documents", "tokens", "step", "seconds", "imported")
+"""Of a run's manifest, those that are told."""
+
+
+def card(spec: RunSpec, *, family: str, format: str, facts: Mapping[str, Any]) -> str:
+    """The text. facts: of the run's manifest."""
+    sentences = format == "sentence-transformers"
+    told = [f"- {name}: {facts[name]:,}" if isinstance(facts[name], int) else f"- {name}: {facts[name]}" for name in FACTS if name in facts]
+    lines = [
+        "---",
+        f"library_name: {format}",
+        f"pipeline_tag: {_task(spec, sentences)}",
+        "tags: [malmoi]",
+        "---",
+        "",
+        f"# {spec.name}",
+        "",
+        f"A model of the family {family}, pre-trained with malmoi {versions()['malmoi']}"
+        + (f" after: {spec.paper.rstrip('.')}." if spec.paper else "."),
+        "",
+        f"Objective: {spec.objective.kind}. Width {spec.model.width}, {getattr(spec.model.backbone, 'depth', '?')} layers.",
+        "",
+        "## Corpus",
+        "",
+        *(told or ["No facts were kept."]),
+        "",
+        "## Use",
+        "",
+        "```python",
+        *_use(family, sentences),
+        "```",
+        "",
+        "The tokenizer is tokenizer.json as it stands: open it with AutoTokenizer, not with a class of another model. It brings text",
+        "to NFC by itself.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _task(spec: RunSpec, sentences: bool) -> str:
+    if sentences:
+        return "sentence-similarity"
+    return {"causal": "text-generation", "masked": "fill-mask"}.get(spec.objective.kind, "feature-extraction")
+
+
+def _use(family: str, sentences: bool) -> list[str]:
+    if sentences:
+        return [
+            "from sentence_transformers import SentenceTransformer",
+            "",
+            'vectors = SentenceTransformer(".").encode(["a text", "한 문장"])  # the mean over the tokens',
+        ]
+    name, place = LOADS[family]
+    return [
+        f"from transformers import {name}, AutoTokenizer",
+        "",
+        f'tokenizer, model = AutoTokenizer.from_pretrained("{place}"), {name}.from_pretrained("{place}")',
+        'output = model(**tokenizer("a text", return_tensors="pt"), output_hidden_states=True)',
+    ]
