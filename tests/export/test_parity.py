@@ -197,8 +197,8 @@ def test_back_again_is_bit_equal(case: tuple[str, RunSpec], subwords: Any, make_
     extra = {name: value for name, value in after.items() if name not in before}
     assert before.keys() <= after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
     assert read.head and not read.dropped
-    assert all(name == "model.frontend.types" and not value.any() for name, value in extra.items() if "projection" not in name)
-    if spec.model.backbone.share in ("none", "all") and not extra and family not in ("albert", "electra"):  # type: ignore[union-attr]
+    assert all(name.endswith("frontend.types") and not value.any() for name, value in extra.items() if "projection" not in name)
+    if spec.model.backbone.share == "none" and not extra and family not in ("albert", "electra"):  # type: ignore[union-attr]
         assert read.spec.model.backbone == spec.model.backbone and read.spec.model.frontend == spec.model.frontend
         assert read.spec.objective == spec.objective
     assert read.vocabulary.marks.ids == subwords().marks.ids and len(read.vocabulary) == len(subwords())
@@ -368,6 +368,8 @@ def test_token_ids(algorithm: str, family: str, make_spec: Any, subwords: Any, m
     assert tokenizer(MIXED)["input_ids"] == [[marks.begin, *ids, *end] for ids in ours]
     typed = family in ("bert", "albert")
     for one, other, text, pair in zip(ours, ours[1:], MIXED, MIXED[1:], strict=False):
+        if not text or not pair:  # transformers takes an empty second text for none
+            continue
         both = tokenizer(text, pair)
         assert ("token_type_ids" in both) is typed
         if not causal:

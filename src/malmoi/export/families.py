@@ -66,6 +66,11 @@ class Family:
     guarded: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     harmless: tuple[str, ...] = ()
 
+    @property
+    def own_bias(self) -> str:
+        """The output's bias where it is not tied: of the decoder itself, which is what is computed with."""
+        return self.decoder.removesuffix("weight") + "bias"
+
 
 def _defaults(fields: tuple[Field, ...], **defaults: Any) -> tuple[Field, ...]:
     """The same fields; where the config says nothing, these values stand."""

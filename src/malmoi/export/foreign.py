@@ -145,7 +145,10 @@ class _Reader:
 
     def state(self, spec: RunSpec, heads: tuple[str, ...], shapes: Shapes, root: str) -> dict[str, Tensor]:
         """Parameters by name, under `root`; every name and shape is checked before anything is read."""
-        table = [piece for piece in pieces(self.family, spec.model, heads=heads) if root + piece.ours in shapes]
+        family, listed = self.family, self.directory.shapes
+        table = [piece for piece in pieces(family, spec.model, heads=heads) if root + piece.ours in shapes]
+        if family.bias is not None and family.own_bias not in listed:  # version 4 stores the one bias that both are
+            table = [Piece(piece.ours, (family.bias,)) if piece.theirs == (family.own_bias,) else piece for piece in table]
         for piece in table:
             for name in piece.theirs:
                 self.directory.expect(name, piece.shape(self._stored(piece, shapes[root + piece.ours])))
@@ -161,25 +164,22 @@ class _Reader:
 
     def _refuse_rest(self, spec: RunSpec, used: set[str]) -> None:
         """Tensors of the encoder that the config says nothing of are refused, and copies that are none."""
-        self.used = used
-        family, listed = self.family, self.directory.shapes
+        self.used = set(used)
+        family, listed, tied = self.family, self.directory.shapes, spec.model.head.tied
+        copies = {family.decoder: family.prefix + family.tensors["frontend.weight"], family.own_bias: family.bias} if tied else {}
         mapping = f"{family.prefix}{family.modules.get('frontend.projection', '-')}."
-        tied = {family.decoder: family.prefix + family.tensors["frontend.weight"]}
-        if family.bias is not None and family.decoder.endswith(".weight"):
-            tied[family.decoder.removesuffix("weight") + "bias"] = family.bias
         for name in sorted(set(listed) - used):
-            if name in tied and (name != family.decoder or spec.model.head.tied) and name != tied[name] and tied[name] in listed:
-                if not torch.equal(self.directory.read(name), self.directory.read(tied[name])):
-                    problem = f"{name} differs from {tied[name]}, which config.json says it is"
-                    raise self.directory.broken(problem)
-                self.used = self.used | {name}
-            elif name.endswith(BUFFERS):
-                self.used = self.used | {name}
+            if name in copies and copies[name] in listed:
+                if not torch.equal(self.directory.read(name), self.directory.read(str(copies[name]))):
+                    raise self.directory.broken(f"{name} differs from {copies[name]}, which config.json says it is")
+                self.used.add(name)
+            elif name.endswith(BUFFERS) or (name == family.bias and family.own_bias in used):
+                self.used.add(name)
             elif name.startswith(mapping):
                 if not _identity(self.directory.read(name)):
                     problem = f"{name} is not the identity: an embedding as wide as the model has no projection in a run"
                     raise self.directory.broken(problem)
-                self.used = self.used | {name}
+                self.used.add(name)
             elif name.startswith(family.prefix) and not name.startswith(family.pair.get("pooler", "-") + "."):
                 raise self.directory.broken(f"it also holds {name} with shape {listed[name]}, of which config.json says nothing")
 

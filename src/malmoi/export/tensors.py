@@ -75,7 +75,7 @@ def pieces(family: Family, model: ModelSpec, *, heads: Iterable[str]) -> Iterato
         yield from _modules(getattr(family, head), f"heads.{head}.", "")
         if head == "words":
             if family.bias is not None:
-                yield Piece("heads.words.bias", (family.bias,))
+                yield Piece("heads.words.bias", (family.bias if model.head.tied else family.own_bias,))
             if not model.head.tied:
                 yield Piece("heads.words.weight", (family.decoder,))
 
@@ -103,6 +103,8 @@ def packed(family: Family, model: ModelSpec, state: Mapping[str, Tensor], *, hea
     for name, piece in table.items():
         if name in state:
             found.update(piece.pack(state[name]))
+    if "words" in heads and family.bias is not None:
+        found[family.bias] = found.get(family.bias, state["heads.words.bias"].detach().to("cpu", torch.float32).clone())
     return found if heads else {name.removeprefix(family.prefix): tensor for name, tensor in found.items()}
 
 
