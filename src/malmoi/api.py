@@ -62,8 +62,9 @@ def corpus(
 def pretrain(
     recipe: str,
     *,
-    corpus: Sources,
     out: str | Path,
+    corpus: Sources = (),
+    pairs: Sources = (),
     valid: Sources = (),
     minutes: float | None = None,
     steps: int | None = None,
@@ -78,14 +79,16 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train a recipe on text: count words, write shards, check for leaks by gradient, train, score the held-out text.
 
-    Without `valid`, one document in a hundred is held out. Returns the facts of the run (`steps`, `tokens`, `seconds`, `words_per_second`,
-    `stopped`, `text`, `valid`). With `dry_run` nothing is kept: parameters, memory and time are returned. Raises MalmoiError.
+    pairs: two line-aligned files, source and target, in place of `corpus`, for recipes from text to text; `valid` is then two files too.
+    Without `valid`, one document (or pair) in a hundred is held out. Returns the facts of the run (`steps`, `tokens`, `seconds`,
+    `words_per_second` or, of subwords, `tokens_per_second`, `stopped`, `text`, `valid`). With `dry_run` nothing is kept: parameters,
+    memory and time are returned. Raises MalmoiError.
     """
     from malmoi import pretraining
 
     spec = pretraining.resolve(recipe, settings=settings, seed=seed, minutes=minutes, steps=steps, tokens=tokens)
     common = {
-        "corpus": corpus,
+        "corpus": pretraining.sources(spec, corpus=corpus, pairs=pairs),
         "valid": valid,
         "out": Path(out),
         "device": device,
@@ -239,12 +242,9 @@ def quickstart(out: str | Path | None = None, *, minutes: float = 4, progress: P
 
 def _lines(path: Path) -> Iterator[str]:
     """The lines of a text file, empty ones included, checked and normalized as everywhere."""
-    from malmoi.corpus.blocks import blocks
-    from malmoi.corpus.sources import source_files
+    from malmoi.corpus import source_files, text_lines
 
-    for file in source_files([path]):
-        for _, block in blocks(file):
-            yield from block.split("\n")
+    yield from text_lines(source_files([path]))
 
 
 def _shown(found: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence as Many
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,28 @@ from malmoi.core.artifact import write_json
 from malmoi.core.devices import find_device
 from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress
-from malmoi.core.recipe import CharacterCNNSpec, RunSpec
+from malmoi.core.recipe import CharacterCNNSpec, MaskedSpec, RowsSpec, RunSpec, StreamSpec
 from malmoi.core.spec import override
 from malmoi.corpus import source_files
-from malmoi.evals import Evaluation, evaluate, unigram
+from malmoi.evals import Evaluation, evaluate, evaluate_causal, evaluate_masked, evaluate_pairs, unigram, unigram_of
+from malmoi.evals import validate as quick_scores
 from malmoi.nn.frontends import convolved_places
-from malmoi.objectives import BiLM, build
+from malmoi.objectives import BiLM, Causal, Masked, Objective, Replaced, Sequence, build
 from malmoi.objectives.estimate import estimate
 from malmoi.prepare import Prepared, first_words, prepare, summary
 from malmoi.recipes import find
-from malmoi.shards import Streams
+from malmoi.shards import Packed, Pairs, Streams
+from malmoi.shards.packed import Layout
 from malmoi.testing import check_visibility
 from malmoi.train import checkpoint as checkpoints
 from malmoi.train import fit, total_steps
 from malmoi.train.loop import Outcome, autocast
-from malmoi.vocab import EncodedText
+from malmoi.vocab import EncodedText, Subwords, Vocabulary
 
 WORDS_A_STEP_OF_A_TRIAL = 640
 
 
-def resolve(
-    recipe: str, *, settings: Sequence[str], seed: int | None, minutes: float | None, steps: int | None, tokens: int | None
-) -> RunSpec:
+def resolve(recipe: str, *, settings: Many[str], seed: int | None, minutes: float | None, steps: int | None, tokens: int | None) -> RunSpec:
     """The recipe with the user's settings. Raises MalmoiError M001, M002 or M009 (two budgets)."""
     budget = {name: value for name, value in (("minutes", minutes), ("steps", steps), ("tokens", tokens)) if value is not None}
     if len(budget) > 1:
@@ -53,6 +53,16 @@ def resolve(
         changes += [f"training.{name}=null" for name in ("minutes", "steps", "tokens", "epochs") if name not in budget]
         changes += [f"training.{name}={value}" for name, value in budget.items()]
     return override(find(recipe), changes, recipe=recipe)
+
+
+def sources(spec: RunSpec, *, corpus: Many[str | Path], pairs: Many[str | Path]) -> Many[str | Path]:
+    """What a recipe is trained on. Raises MalmoiError M009 where it wants pairs and has a corpus, or the other way round."""
+    if bool(pairs) == bool(corpus) or bool(pairs) != (spec.objective.kind == "sequence"):
+        wanted = "--pairs SOURCE TARGET" if spec.objective.kind == "sequence" else "--corpus"
+        problem = f"objective {spec.objective.kind} is trained on {wanted} alone"
+        value = " ".join([*(["--corpus"] if corpus else []), *(["--pairs"] if pairs else [])]) or "nothing"
+        raise MalmoiError("M009", argument="the text", value=value, problem=problem, next=f"give {wanted}.")
+    return pairs or corpus
 
 
 def claim(spec: RunSpec, out: Path, *, resume: bool) -> RunSpec:
@@ -84,8 +94,8 @@ def claim(spec: RunSpec, out: Path, *, resume: bool) -> RunSpec:
 def train(
     spec: RunSpec,
     *,
-    corpus: Sequence[str | Path],
-    valid: Sequence[str | Path],
+    corpus: Many[str | Path],
+    valid: Many[str | Path],
     out: Path,
     device: str,
     resume: bool,
@@ -100,13 +110,13 @@ def train(
         prepared = prepare(spec, corpus=corpus, valid=valid, out=out, allow_unknown=allow_unknown, progress=progress)
         facts = summary(prepared)
         _tell(facts, progress)
-        objective = build(spec, words=len(prepared.vocabulary), characters=prepared.vocabulary.characters.size)
+        objective = build(spec, **prepared.vocabulary.sizes())
         check_visibility(objective)
         objective.to(place)
         going_on = resume and bool(checkpoints.steps(out / "checkpoints"))
         outcome = fit(
             objective,
-            batches=streams(spec, prepared),
+            batches=batches(spec, prepared),
             spec=spec.training,
             seed=spec.seed,
             directory=out,
@@ -115,17 +125,19 @@ def train(
             validate=_validator(spec, objective, prepared, place) if prepared.valid else None,
             resume=going_on,
         )
-        result = {"run": str(out), "stopped": outcome.stopped, "steps": outcome.step, **_numbers(outcome), "text": facts}
+        result = {"run": str(out), "stopped": outcome.stopped, "steps": outcome.step, **_numbers(outcome, unit_of(spec)), "text": facts}
         if outcome.stopped == "done" and prepared.valid:
-            scored = _score(out, objective, prepared, place, progress)
-            result["valid"] = scored.model_dump(mode="json")
-        result["next"] = _next(out, outcome)
+            result["valid"] = _score(out, spec, objective, prepared, place, progress)
+        result["next"] = _next(out, spec, outcome)
         runs.record(out, state=outcome.stopped, step=outcome.step, tokens=outcome.tokens, seconds=outcome.seconds)
     return result
 
 
 def _tell(facts: dict[str, Any], progress: Progress) -> None:
     """What is known of the text before training, in three lines."""
+    if "types" in facts and "text" in facts:
+        _tell_subwords(facts, progress)
+        return
     unknown = (
         f"{facts['unknown_tokens']:.1%} of them ({facts['unknown_types']:.1%} of the types) outside the {facts['size']:,} output words"
     )
@@ -134,17 +146,46 @@ def _tell(facts: dict[str, Any], progress: Progress) -> None:
     progress.note("longest words: " + ", ".join(f"{word} ({units})" for word, units in facts["longest"][:4]))
 
 
-def streams(spec: RunSpec, prepared: Prepared) -> Streams:
-    """The batches of a run."""
-    spelling = (lambda ids: prepared.vocabulary.spelling[ids]) if spec.model.frontend.kind == "character_cnn" else None
-    return Streams(prepared.shards, spelling, spec.stream.streams, spec.stream.window, spec.seed)
+def _tell_subwords(facts: dict[str, Any], progress: Progress) -> None:
+    progress.note(f"{facts['tokens']:,} tokens in {facts['documents']:,} documents, {facts['size']:,} pieces")
+    for name in ("text", "korean", "english"):
+        words = facts[name]
+        if words["words"]:
+            sizes = f"{words['tokens_per_word']:.2f} tokens a word, {words['bytes_per_token']:.2f} bytes a token"
+            progress.note(f"{name}: {sizes}, {words['unknown']:.3%} unknown")
 
 
-def _validator(spec: RunSpec, objective: BiLM, prepared: Prepared, device: torch.device):  # type: ignore[no-untyped-def]
+Batches = Streams | Packed | Pairs
+
+
+def batches(spec: RunSpec, prepared: Prepared, *, rank: int = 0, world: int = 1) -> Batches:
+    """The batches of a run: of process `rank` of `world`."""
+    vocabulary, stream, shards = prepared.vocabulary, spec.stream, prepared.shards
+    if isinstance(stream, StreamSpec):
+        assert isinstance(vocabulary, Vocabulary)
+        spelling = (lambda ids: vocabulary.spelling[ids]) if spec.model.frontend.kind == "character_cnn" else None
+        return Streams(shards, spelling, stream.streams, stream.window, spec.seed, rank, world)
+    assert isinstance(vocabulary, Subwords)
+    marks, rows, length, seed = vocabulary.marks, stream.rows, stream.length, spec.seed
+    if prepared.source is not None:
+        return Pairs(prepared.source, shards, marks=marks, rows=rows, length=length, seed=seed, rank=rank, world=world)
+    return Packed(shards, marks=marks, layout=layout_of(spec), rows=rows, length=length, seed=seed, rank=rank, world=world)
+
+
+def layout_of(spec: RunSpec) -> Layout:
+    """How the rows of an objective are packed."""
+    if isinstance(spec.objective, MaskedSpec) and spec.objective.pair != "none":
+        return spec.objective.pair
+    return "causal" if spec.objective.kind == "causal" else "single"
+
+
+def _validator(spec: RunSpec, objective: Objective, prepared: Prepared, device: torch.device):  # type: ignore[no-untyped-def]
     assert prepared.valid is not None
+    if not isinstance(objective, BiLM):
+        return _row_validator(spec, objective, prepared, device)
     sample = first_words(prepared.valid, spec.training.validation_tokens)
 
-    def validate() -> dict[str, float]:
+    def scored() -> dict[str, float]:
         found = _evaluate(objective, sample, prepared, device)
         assert found.unigram_perplexity is not None
         return {
@@ -155,38 +196,77 @@ def _validator(spec: RunSpec, objective: BiLM, prepared: Prepared, device: torch
             "unigram": math.log(found.unigram_perplexity),
         }
 
-    return validate
+    return scored
+
+
+def _row_validator(spec: RunSpec, objective: Objective, prepared: Prepared, device: torch.device):  # type: ignore[no-untyped-def]
+    vocabulary, text = prepared.vocabulary, prepared.valid
+    assert isinstance(vocabulary, Subwords) and text is not None and isinstance(spec.stream, RowsSpec)
+    sides = text if prepared.valid_source is None else (prepared.valid_source, text)
+    words = unigram_of(prepared.shards, size=objective.output_size, marks=vocabulary.marks)
+    marks, length, tokens = vocabulary.marks, spec.stream.length, spec.training.validation_tokens
+    return lambda: quick_scores(objective, sides, marks=marks, length=length, tokens=tokens, unigram=words)
 
 
 def _evaluate(
     objective: BiLM, text: EncodedText, prepared: Prepared, device: torch.device, *, progress: Progress | None = None
 ) -> Evaluation:
+    assert isinstance(prepared.vocabulary, Vocabulary)
     words = unigram(prepared.vocabulary.counts, size=objective.output_size, documents=prepared.shards.documents)
     return evaluate(objective, text, unigram=words, device=device, progress=progress)
 
 
-def _score(out: Path, objective: BiLM, prepared: Prepared, device: torch.device, progress: Progress) -> Evaluation:
-    """The whole held-out text under the weights that the run is used with."""
+def _score(out: Path, spec: RunSpec, objective: Objective, prepared: Prepared, device: torch.device, progress: Progress) -> dict[str, Any]:
+    """The held-out text under the weights that the run is used with: all of it; for a masked model, which reads a text once for each
+    of its tokens, its first `training.validation_tokens`."""
     assert prepared.valid is not None
     chosen = checkpoints.best(out / "checkpoints")
     if chosen is not None:
         checkpoints.load_module(chosen, objective)
-    scored = _evaluate(objective, prepared.valid, prepared, device, progress=progress)
+    found = _exact(spec, objective, prepared, device, progress)
     (out / "evals").mkdir(exist_ok=True)
-    write_json(out / "evals" / "valid.json", {"checkpoint": chosen.name if chosen else "last", **scored.model_dump(mode="json")})
-    return scored
+    write_json(out / "evals" / "valid.json", {"checkpoint": chosen.name if chosen else "last", **found})
+    return found
 
 
-def _numbers(outcome: Outcome) -> dict[str, Any]:
-    return {"tokens": outcome.tokens, "seconds": round(outcome.seconds, 1), "words_per_second": round(outcome.tokens_per_second, 1)}
+def _exact(spec: RunSpec, objective: Objective, prepared: Prepared, device: torch.device, progress: Progress) -> dict[str, Any]:
+    text, vocabulary = prepared.valid, prepared.vocabulary
+    assert text is not None
+    if isinstance(objective, BiLM):
+        return _evaluate(objective, text, prepared, device, progress=progress).model_dump(mode="json")
+    assert isinstance(vocabulary, Subwords) and isinstance(spec.stream, RowsSpec)
+    marks, length = vocabulary.marks, spec.stream.length
+    if isinstance(objective, Masked | Replaced):
+        sample = first_words(text, spec.training.validation_tokens)
+        return evaluate_masked(objective, sample, marks=marks, length=length, progress=progress).model_dump(mode="json")
+    words = unigram_of(prepared.shards, size=objective.output_size, marks=marks)
+    if isinstance(objective, Causal):
+        return evaluate_causal(objective, text, marks=marks, length=length, unigram=words, progress=progress).model_dump(mode="json")
+    assert isinstance(objective, Sequence) and prepared.valid_source is not None
+    found = evaluate_pairs(objective, prepared.valid_source, text, marks=marks, length=length, unigram=words, progress=progress)
+    return found.model_dump(mode="json")
 
 
-def _next(out: Path, outcome: Outcome) -> list[str]:
+def unit_of(spec: RunSpec) -> str:
+    """What is counted: words, or pieces of them."""
+    return "words" if spec.subwords is None else "tokens"
+
+
+def _numbers(outcome: Outcome, unit: str) -> dict[str, Any]:
+    speed = round(outcome.tokens_per_second, 1)
+    return {"tokens": outcome.tokens, "seconds": round(outcome.seconds, 1), f"{unit}_per_second": speed}
+
+
+def _next(out: Path, spec: RunSpec, outcome: Outcome) -> list[str]:
     if outcome.stopped != "done":
         return [f"stopped by {outcome.stopped} at step {outcome.step:,}; the same command with --resume goes on from there"]
+    if spec.objective.kind == "sequence":
+        return [f"malmoi doctor {out}", f"malmoi generate {out} --source 'a text'"]
+    speaks = [f"malmoi generate {out} 'a prompt'"] if spec.objective.kind == "causal" else []
     return [
         f"malmoi doctor {out}",
         f"malmoi evaluate {out} --on FILE",
+        *speaks,
         f"malmoi embed {out} --input FILE --output vectors.npz",
         f"malmoi neighbours {out} 'a text with a *marked* word' --among FILE",
     ]
@@ -195,8 +275,8 @@ def _next(out: Path, outcome: Outcome) -> list[str]:
 def dry_run(
     spec: RunSpec,
     *,
-    corpus: Sequence[str | Path],
-    valid: Sequence[str | Path],
+    corpus: Many[str | Path],
+    valid: Many[str | Path],
     out: Path,
     device: str,
     allow_unknown: bool,
@@ -210,12 +290,11 @@ def dry_run(
     with tempfile.TemporaryDirectory(prefix="malmoi-") as folder:
         runs.begin(Path(folder), spec, state="dry run")
         prepared = prepare(spec, corpus=corpus, valid=valid, out=Path(folder), allow_unknown=allow_unknown, progress=progress)
-        batches = streams(spec, prepared)
-        first = batches.batch(0)
+        rows = batches(spec, prepared)
+        first = rows.batch(0)
         distinct, places = (len(first.characters), _places(spec, first.characters)) if first.characters is not None else (0, 0)
-        sizes = {"words": len(prepared.vocabulary), "characters": prepared.vocabulary.characters.size}
         held = _resident()
-        memory = estimate(spec, **sizes, distinct=distinct, places=places)
+        memory = estimate(spec, **prepared.vocabulary.sizes(), distinct=distinct, places=places)
         free = _available()
         result: dict[str, Any] = {
             "recipe": spec.name,
@@ -241,12 +320,12 @@ def dry_run(
             }
         progress.stage("timing a few steps")
         speed = _speed(spec, prepared, place)
-        steps = total_steps(spec.training, batches)
-        words = steps * batches.tokens_per_step * spec.training.accumulate if steps else speed * 60 * (spec.training.minutes or 0)
+        steps = total_steps(spec.training, rows)
+        words = steps * rows.tokens_per_step * spec.training.accumulate if steps else speed * 60 * (spec.training.minutes or 0)
         result |= {
-            "words_per_second": round(speed, 1),
-            "words": round(words),
-            "epochs": round(words / batches.positions, 3),
+            f"{unit_of(spec)}_per_second": round(speed, 1),
+            unit_of(spec): round(words),
+            "epochs": round(words / rows.positions, 3),
             "steps": steps,
         }
         result["seconds"] = round(words / speed)
@@ -254,17 +333,16 @@ def dry_run(
 
 
 def _speed(spec: RunSpec, prepared: Prepared, device: torch.device) -> float:
-    """Words a second (each read forward and backward) of forward, backward and optimizer steps, measured."""
-    fewer = max(1, min(spec.stream.streams, WORDS_A_STEP_OF_A_TRIAL // spec.stream.window))
-    small = spec.model_copy(update={"stream": spec.stream.model_copy(update={"streams": fewer})})
-    objective = build(small, words=len(prepared.vocabulary), characters=prepared.vocabulary.characters.size).to(device).train()
+    """Words a second (of a biLM each read forward and backward) of forward, backward and optimizer steps, measured."""
+    small = _smaller(spec)
+    objective = build(small, **prepared.vocabulary.sizes()).to(device).train()
     from malmoi.train import Optimizer
 
-    optimizer, batches, carry, times = Optimizer(objective, spec.training), streams(small, prepared), None, []
+    optimizer, rows, carry, times = Optimizer(objective, spec.training), batches(small, prepared), None, []
     for step in range(4):
         began = time.monotonic()
         with autocast(spec.training, device):
-            loss = objective.loss(batches.batch(step).to(device), carry)
+            loss = objective.loss(rows.batch(step).to(device), carry)
         loss.total.backward()
         carry = loss.carry
         optimizer.clip(spec.training.clip_norm)
@@ -272,7 +350,16 @@ def _speed(spec: RunSpec, prepared: Prepared, device: torch.device) -> float:
         times.append(time.monotonic() - began)
         if step and sum(times) > 60:
             break
-    return batches.tokens_per_step / min(times[1:])
+    return rows.tokens_per_step / min(times[1:])
+
+
+def _smaller(spec: RunSpec) -> RunSpec:
+    """The spec with no more rows than a trial needs."""
+    if isinstance(spec.stream, StreamSpec):
+        fewer = max(1, min(spec.stream.streams, WORDS_A_STEP_OF_A_TRIAL // spec.stream.window))
+        return spec.model_copy(update={"stream": spec.stream.model_copy(update={"streams": fewer})})
+    fewer = max(1, min(spec.stream.rows, 4 * WORDS_A_STEP_OF_A_TRIAL // spec.stream.length))
+    return spec.model_copy(update={"stream": spec.stream.model_copy(update={"rows": fewer})})
 
 
 def _places(spec: RunSpec, characters: torch.Tensor) -> int:

@@ -24,9 +24,9 @@ from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import RunSpec
 from malmoi.core.spec import leaves, validate
 from malmoi.nn import State
-from malmoi.objectives import BiLM, build
+from malmoi.objectives import Objective, build
 from malmoi.train import checkpoint as checkpoints
-from malmoi.vocab import Vocabulary
+from malmoi.vocab import Subwords, Vocabulary, load_vocabulary
 
 KIND = "run"
 BUDGET = ("training.steps", "training.tokens", "training.minutes", "training.epochs")
@@ -39,8 +39,8 @@ class Run:
     path: Path
     spec: RunSpec
     manifest: dict[str, Any]
-    vocabulary: Vocabulary
-    objective: BiLM
+    vocabulary: Vocabulary | Subwords
+    objective: Objective
     checkpoint: Path
     step: int
     warm: dict[str, State] | None
@@ -114,7 +114,7 @@ def load_run(path: str | Path, *, device: torch.device | str = "cpu") -> Run:
     """Open a run with its best checkpoint (lowest validation loss), or its last good one. Everything is verified on the way."""
     path = Path(path)
     spec, manifest = read_spec(path)
-    vocabulary = Vocabulary.load(path / "vocab")
+    vocabulary = load_vocabulary(path / "vocab")
     chosen = checkpoints.best(path / "checkpoints")
     problems: list[MalmoiError] = []
     if chosen is None:
@@ -122,7 +122,7 @@ def load_run(path: str | Path, *, device: torch.device | str = "cpu") -> Run:
     if chosen is None:
         problem = problems[0].message if problems else "no checkpoint was ever finished"
         raise MalmoiError("M043", path=path, problem=problem)
-    objective = build(spec, words=len(vocabulary), characters=vocabulary.characters.size)
+    objective = build(spec, **vocabulary.sizes())
     checkpoints.load_module(chosen, objective)
     objective.to(device).eval()
     warm = _mean(checkpoints.load_carry(chosen), device)

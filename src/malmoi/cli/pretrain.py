@@ -15,12 +15,19 @@ EXAMPLE = "malmoi pretrain elmo-small --corpus texts/*.txt --valid heldout.txt -
 
 def pretrain(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name of `malmoi recipes`, or module:function.", show_default=False)],
-    corpus: Annotated[list[str], typer.Option("--corpus", metavar=SOURCES, help=f"What to train on: {SOURCE_HELP}.", show_default=False)],
     out: Annotated[str, typer.Option("--out", metavar="RUN", help="The directory of the run.", show_default=False)],
-    valid: Annotated[list[str] | None, typer.Option("--valid", metavar=SOURCES, help="Held-out text, scored while training.")] = None,
+    corpus: Annotated[list[str] | None, typer.Option("--corpus", metavar=SOURCES, help=f"What to train on: {SOURCE_HELP}.")] = None,
+    pairs: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--pairs", metavar="SOURCE TARGET", help="For transformer-*: two files, line by line, in place of --corpus."),
+    ] = None,
+    valid: Annotated[
+        list[str] | None,
+        typer.Option("--valid", metavar=SOURCES, help="Held-out text, scored while training (of pairs: --valid SOURCE --valid TARGET)."),
+    ] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="End after this long.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="End after so many steps.")] = None,
-    tokens: Annotated[int | None, typer.Option("--tokens", help="End after so many words were read.")] = None,
+    tokens: Annotated[int | None, typer.Option("--tokens", help="End after so many words or pieces were read.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the recipe, e.g. model.width=256; repeatable."),
@@ -47,7 +54,8 @@ def pretrain(
     with answering(json), progress() as shown:
         summary = api.pretrain(
             recipe,
-            corpus=corpus,
+            corpus=corpus or (),
+            pairs=pairs or (),
             out=out,
             valid=valid or (),
             minutes=minutes,

@@ -89,7 +89,9 @@ def _assign(tree: dict[str, Any], path: str, value: Any, recipe: str) -> None:
     *parents, last = path.split(".")
     node: Any = tree
     for part in parents:
-        node = node.setdefault(part, {})
+        if node.get(part) is None:  # an optional part that is not there yet
+            node[part] = {}
+        node = node[part]
         if not isinstance(node, dict):
             known = [leaf for leaf, _ in _leaves("", tree)]
             raise MalmoiError("M002", field=path, problem="is not a field" + nearest(path, known), recipe=recipe)

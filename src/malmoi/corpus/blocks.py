@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from malmoi.core.errors import MalmoiError
@@ -18,6 +18,11 @@ FILE_LIMIT = 64 << 20
 def nfc(text: str) -> str:
     """`text` in Unicode normal form C (the check is much faster than the change)."""
     return text if text.isascii() or unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+
+
+def text_lines(files: Iterable[Path]) -> Iterator[str]:
+    """The lines of some files, empty ones included, checked and normalized as everywhere."""
+    return (line for path in files for _, block in blocks(path) for line in block.split("\n"))
 
 
 def blocks(

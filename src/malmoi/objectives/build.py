@@ -154,8 +154,10 @@ def _refuse(spec: RunSpec, marks: Marks | None) -> None:
         problem = "an LSTM would carry its state from one document of a row into the next", "set model.backbone.mixer.kind=attention."
     elif kind == "bilm" and marks is not None:
         problem = "objective bilm reads words, not subwords", "set subwords=null."
-    elif kind in ("masked", "replaced") and (marks is None or marks.mask is None):
-        problem = f"objective {kind} needs a vocabulary with a mask", "set subwords.algorithm=wordpiece (or bpe, byte_bpe, unigram)."
+    elif kind != "bilm" and marks is None:
+        problem = f"objective {kind} reads subwords", "set subwords.algorithm=wordpiece (or bpe, byte_bpe, unigram)."
+    elif kind in ("masked", "replaced") and marks is not None and marks.mask is None:
+        problem = f"objective {kind} needs a vocabulary with a mask", "use one that was made here."
     elif marks is not None and isinstance(frontend, CharacterCNNSpec):
         problem = "subwords are not spelt in characters", "set model.frontend.kind=token_embedding."
     elif kind in ("masked", "replaced", "sequence") and sees == "causal":

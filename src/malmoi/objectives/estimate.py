@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from malmoi.core.recipe import AdagradSpec, BackboneSpec, CharacterCNNSpec, RunSpec, SampledSoftmaxSpec
+from malmoi.core.marks import Marks
+from malmoi.core.recipe import AdagradSpec, AttentionSpec, BackboneSpec, CharacterCNNSpec, RowsSpec, RunSpec, SampledSoftmaxSpec
 from malmoi.nn.frontends import LENGTH_GROUPS
 from malmoi.nn.heads import CACHED_ELEMENTS, CHUNK_ELEMENTS
 from malmoi.objectives.build import build
@@ -34,10 +35,10 @@ class Estimate:
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
-def estimate(spec: RunSpec, *, words: int, characters: int, distinct: int, places: int) -> Estimate:
-    """Memory of training `spec`. `words` and `characters` as for `build`; `distinct` words a step, `places` convolved in them."""
+def estimate(spec: RunSpec, *, words: int, characters: int, marks: Marks | None = None, distinct: int = 0, places: int = 0) -> Estimate:
+    """Memory of training `spec`. words, characters, marks: as for `build`; `distinct` words a step, `places` convolved in them."""
     with torch.device("meta"):
-        objective = build(spec, words=words, characters=characters)
+        objective = build(spec, words=words, characters=characters, marks=marks)
     parameters = sum(parameter.numel() for parameter in objective.parameters())
     output = sum(parameter.numel() for parameter in objective.head.parameters())
     rows = _sampled_rows(spec, objective.output_size)
@@ -57,6 +58,8 @@ def estimate(spec: RunSpec, *, words: int, characters: int, distinct: int, place
 
 
 def _positions(spec: RunSpec) -> int:
+    if isinstance(spec.stream, RowsSpec):
+        return spec.stream.rows * spec.stream.length
     return 2 * spec.stream.streams * spec.stream.window
 
 
@@ -73,8 +76,27 @@ def _backbone(spec: RunSpec) -> int:
     backbone, width = spec.model.backbone, spec.model.width
     if not isinstance(backbone, BackboneSpec):
         return 0
+    if isinstance(backbone.mixer, AttentionSpec):
+        return _attention(spec, backbone, backbone.mixer)
     cells = backbone.mixer.cell
     return _positions(spec) * (backbone.depth * (6 * cells + 6 * width) + (5 * cells + 2 * width) // 2)
+
+
+def _attention(spec: RunSpec, backbone: BackboneSpec, mixer: AttentionSpec) -> int:
+    """Kept by each block: what enters its parts and norms (7D), queries, keys and values (3D), what attention gives (D), the feed-forward
+    part before and behind its activation, weights of attention where they drop out. Generator and decoder count as a share of it."""
+    assert backbone.feedforward is not None and isinstance(spec.stream, RowsSpec)
+    width, inner = spec.model.width, backbone.feedforward.width
+    kept = 11 * width + 2 * inner + (3 * mixer.heads * spec.stream.length if mixer.dropout else 0)
+    if spec.model.dropout:
+        kept += 2 * width
+    beside = {"replaced": getattr(spec.objective, "generator", 0.0), "sequence": 1.5}.get(spec.objective.kind, 0.0)
+    return int(_positions(spec) * (backbone.depth * kept + 2 * inner) * (1.0 + beside))
+
+
+def _predictions(spec: RunSpec) -> int:
+    """Positions that the output layer sees."""
+    return int(_positions(spec) * getattr(spec.objective, "rate", 1.0))
 
 
 def _frontend(spec: RunSpec, *, distinct: int, places: int) -> tuple[int, int]:
@@ -90,7 +112,7 @@ def _frontend(spec: RunSpec, *, distinct: int, places: int) -> tuple[int, int]:
 
 def _head(spec: RunSpec, size: int, rows: int) -> int:
     """Sampled: a chunk of logits, the gathered rows and their gradients. Full: one chunk of logits, and the gradient of the weights."""
-    positions, width = _positions(spec), spec.model.width
+    positions, width = _predictions(spec), spec.model.width
     if rows:
         return 2 * CACHED_ELEMENTS + 3 * positions * width + 4 * rows * width
     if spec.model.head.softmax.kind == "adaptive":

@@ -51,7 +51,7 @@ def albert_base() -> RunSpec:
 def albert_large() -> RunSpec:
     """ALBERT-large as published: 24 layers of 1024 that are one, 18 million parameters.
 
-    Paper and everything else: as albert-base.
+    Paper: table 1; everything else is as in albert-base.
     Command: malmoi pretrain albert-large --corpus 'texts/*' --out runs/albert-large  (first with --dry-run)
     Score and time: as albert-base.
     """

@@ -64,6 +64,9 @@ class Packed:
     Raises MalmoiError M017 if the corpus has no text; a corpus smaller than a row is read over and over.
     """
 
+    unit = "tokens"
+    """What is counted."""
+
     def __init__(
         self, shards: Shards, *, marks: Marks, layout: Layout, rows: int, length: int, seed: int, rank: int = 0, world: int = 1
     ) -> None:
@@ -103,7 +106,7 @@ class Packed:
         row, start, tokens = pieces.row[some], start[some] + pieces.low[some], tokens[some]
         grid = Grid(row, self._sizes(row, tokens), **shape)
         if self._segments is None:
-            spans = Spans(start, tokens, start, np.zeros_like(tokens))
+            spans = Spans.single(start, tokens)
         else:
             of_pieces = keys_of(keys[row] + grid.segment, "piece")
             spans = self._segments.spans(pieces.document[some], start=start, tokens=tokens, keys=of_pieces)

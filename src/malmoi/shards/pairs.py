@@ -34,6 +34,9 @@ class Pairs:
     Raises MalmoiError M025 if the two have not the same number of texts, M017 if a group has fewer pairs than there are processes.
     """
 
+    unit = "tokens"
+    """What is counted."""
+
     def __init__(
         self, source: Shards, target: Shards, *, marks: Marks, rows: int, length: int, seed: int, rank: int = 0, world: int = 1
     ) -> None:
