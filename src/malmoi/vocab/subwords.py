@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from malmoi.core.artifact import fingerprint, verify, writing
 from malmoi.core.errors import MalmoiError
 from malmoi.core.marks import Marks
 from malmoi.core.recipe import SubwordSpec
-from malmoi.vocab.lookup import GPT2_PARTS, Lookup
+from malmoi.vocab.lookup import Lookup
 from malmoi.vocab.sentences import sentence_breaks
 from malmoi.vocab.subword_report import SubwordReport, measure
 from malmoi.vocab.subword_training import train
@@ -24,7 +24,6 @@ from malmoi.vocab.tokenizer_file import continuing, engine, split_kind
 
 KIND = "vocabulary"
 FILE = "tokenizer.json"
-SPLITS: dict[str, Callable[[str], list[str]]] = {"white_space": str.split, "gpt2": GPT2_PARTS.findall}
 
 
 class Subwords:
@@ -42,8 +41,8 @@ class Subwords:
             goes_on = continuing(content, self.tokens)
             marks = marks if goes_on is None else replace(marks, continues=_without_marks(np.array(goes_on, bool), marks))
         self.marks = marks
-        split = SPLITS.get(split_kind(content))
-        self._lookup = None if split is None else Lookup(self._engine, split)
+        parts = split_kind(content)
+        self._lookup = None if parts is None else Lookup(self._engine, parts)
 
     @classmethod
     def train(cls, texts: Iterable[str], spec: SubwordSpec) -> Subwords:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -85,19 +85,19 @@ def continuing(content: dict[str, Any], pieces: Sequence[str]) -> list[bool] | N
     return None
 
 
-def split_kind(content: dict[str, Any]) -> str:
-    """How a text may be cut so that its parts give the ids of the whole: at `white_space`, as `gpt2` does, or `none`."""
+def split_kind(content: dict[str, Any]) -> Literal["white_space", "gpt2"] | None:
+    """How a text may be cut so that its parts give the ids of the whole: at white space, as GPT-2 does, or (None) not at all."""
     normal = _without_nfc(content.get("normalizer"))
     plain = normal is None or normal["type"] in ("Lowercase", "BertNormalizer")
     before = content.get("pre_tokenizer") or {}
     if not plain or not all(token["special"] for token in content["added_tokens"]):
-        return "none"
+        return None
     if before.get("type") == "BertPreTokenizer":
         return "white_space"
     if before.get("type") == "Sequence" and before["pretokenizers"][0]["type"] == "WhitespaceSplit":
         return "white_space"
     gpt2 = before.get("type") == "ByteLevel" and not before["add_prefix_space"] and before.get("use_regex", True)
-    return "gpt2" if gpt2 else "none"
+    return "gpt2" if gpt2 else None
 
 
 def _without_nfc(normal: dict[str, Any] | None) -> dict[str, Any] | None:
