@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 Sources = Sequence[str | Path]
 Layer = str | int
 StateMode = Literal["reset", "warm", "compat"]
-FORMATS = ("allennlp",)
+IMPORTED = ("allennlp", "transformers")
+EXPORTED = ("allennlp", "transformers", "sentence-transformers")
 
 
 def recipes(name: str | None = None) -> dict[str, Any]:
@@ -210,26 +211,49 @@ def doctor(path: str | Path) -> dict[str, Any]:
 
 
 def import_(format: str, *, paths: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
-    """Make a run of a foreign checkpoint. allennlp: options.json and weights.hdf5."""
+    """Make a run of a foreign checkpoint. allennlp: options.json and weights.hdf5; transformers: a directory with safetensors."""
     from malmoi.export.allennlp import import_allennlp
+    from malmoi.export.imported import import_transformers
 
-    _known_format(format)
-    if len(paths) != 2:
-        problem, next = f"{len(paths)} files were given", "give options.json and weights.hdf5."
-        raise MalmoiError("M009", argument="import allennlp", value=" ".join(map(str, paths)), problem=problem, next=next)
-    path = import_allennlp(paths[0], paths[1], out)
-    return {"run": str(path), "format": format, "head": False, "next": [f"malmoi embed {path} --input FILE --output vectors.npz"]}
+    _known_format(format, IMPORTED)
+    wanted = {"allennlp": (2, "give options.json and weights.hdf5."), "transformers": (1, "give the directory.")}[format]
+    if len(paths) != wanted[0]:
+        problem = f"{len(paths)} paths were given"
+        raise MalmoiError("M009", argument=f"import {format}", value=" ".join(map(str, paths)), problem=problem, next=wanted[1])
+    if format == "allennlp":
+        path = import_allennlp(paths[0], paths[1], out)
+        return {"run": str(path), "format": format, "head": False, "next": [f"malmoi embed {path} --input FILE --output vectors.npz"]}
+    path, read = import_transformers(paths[0], out)
+    next = [f"malmoi evaluate {path} --on SOURCE"] if read.head else []
+    return {
+        "run": str(path),
+        "format": format,
+        "objective": read.spec.objective.kind,
+        "head": read.head,
+        "left_behind": list(read.dropped),
+        "notes": list(read.notes),
+        "next": [*next, f"malmoi embed {path} --input FILE --output vectors.npz"],
+    }
 
 
 def export(run: str | Path, *, format: str, out: str | Path) -> dict[str, Any]:
-    """Write a run in a foreign format. allennlp: options.json and weights.hdf5 (the format has no place for a softmax)."""
+    """Write a run in a foreign format. allennlp: options.json and weights.hdf5 (the format has no place for a softmax); transformers: a
+    directory that its classes open, with the output layer; sentence-transformers: the encoder, with the mean over its tokens."""
     from malmoi.export.allennlp import kept_options, write_allennlp
+    from malmoi.export.imported import parts_of
+    from malmoi.export.transformers import write_sentence_transformers, write_transformers
     from malmoi.run import load_run
 
-    _known_format(format)
+    _known_format(format, EXPORTED)
     opened = load_run(run)
-    state = dict(opened.objective.named_parameters())
-    notes = write_allennlp(out, spec=opened.spec, state=state, options=kept_options(opened.path))
+    if format == "allennlp":
+        state = dict(opened.objective.named_parameters())
+        notes = write_allennlp(out, spec=opened.spec, state=state, options=kept_options(opened.path))
+    else:
+        facts = {**opened.manifest, "step": opened.step}
+        write = write_transformers if format == "transformers" else write_sentence_transformers
+        parts = parts_of(opened.spec, opened.objective)
+        notes = write(out, spec=opened.spec, parts=parts, vocabulary=opened.vocabulary, head=opened.has_head, facts=facts)
     return {"run": str(run), "format": format, "out": str(out), "notes": notes}
 
 
@@ -259,16 +283,16 @@ def _shown(found: Any) -> dict[str, Any]:
     }
 
 
-def _known_format(format: str) -> None:
+def _known_format(format: str, known: Sequence[str]) -> None:
     from malmoi.core.errors import nearest
 
-    if format not in FORMATS:
+    if format not in known:
         raise MalmoiError(
             "M009",
             argument="the format",
             value=format,
-            problem=f"it is not one that malmoi reads and writes{nearest(format, FORMATS)}",
-            next=f"use one of: {', '.join(FORMATS)}.",
+            problem=f"it is not one of these{nearest(format, known)}",
+            next=f"use one of: {', '.join(known)}.",
         )
 
 

@@ -94,7 +94,8 @@ def _modules(table: Mapping[str, str], ours: str, theirs: str, *, flipped: bool 
 
 
 def packed(family: Family, model: ModelSpec, state: Mapping[str, Tensor], *, heads: Iterable[str]) -> dict[str, Tensor]:
-    """The tensors of a directory. state: of a Model. An encoder without heads has names without prefix."""
+    """The tensors of a directory. state: of a Model. An encoder without heads has names without prefix, and
+    BERT's pooler if it was trained."""
     heads = tuple(heads)
     table = {piece.ours: piece for piece in pieces(family, model, heads=heads)}
     left = {name for name in state if name not in table and not name.startswith("heads.")}
@@ -105,6 +106,10 @@ def packed(family: Family, model: ModelSpec, state: Mapping[str, Tensor], *, hea
             found.update(piece.pack(state[name]))
     if "words" in heads and family.bias is not None:
         found[family.bias] = found.get(family.bias, state["heads.words.bias"].detach().to("cpu", torch.float32).clone())
+    if not heads and "heads.pair.pooler.weight" in state and family.pair:
+        for piece in pieces(family, model, heads=("pair",)):
+            if piece.ours.startswith("heads.pair.pooler."):
+                found.update(piece.pack(state[piece.ours]))
     return found if heads else {name.removeprefix(family.prefix): tensor for name, tensor in found.items()}
 
 

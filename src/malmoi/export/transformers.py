@@ -25,7 +25,7 @@ from malmoi.export.configs import config_of, family_of, refuse_spec
 from malmoi.export.families import ELECTRA, Family
 from malmoi.export.tensors import packed
 from malmoi.export.tokenizer_files import tokenizer_files
-from malmoi.vocab import Subwords
+from malmoi.vocab import Subwords, Vocabulary
 
 TRANSFORMERS, SENTENCES = "transformers", "sentence-transformers"
 DISCRIMINATOR, GENERATOR = "discriminator", "generator"
@@ -45,7 +45,7 @@ def write_transformers(
     *,
     spec: RunSpec,
     parts: Mapping[str, Part],
-    vocabulary: Subwords,
+    vocabulary: Subwords | Vocabulary,
     head: bool = True,
     facts: Mapping[str, Any] | None = None,
 ) -> list[str]:
@@ -55,7 +55,7 @@ def write_transformers(
     written. facts: of the run's manifest, for the card. Returns sentences for whoever uses the files. Raises MalmoiError M051 for
     a model that no family of the format can hold, M004 where `directory` holds something.
     """
-    directory, family = _ready(directory, spec, vocabulary, TRANSFORMERS)
+    directory, family, subwords = _ready(directory, spec, vocabulary, TRANSFORMERS)
     model = parts["model"]
     bare = not head and family is not ELECTRA
     refuse_spec(family, model.model, format=TRANSFORMERS, heads=not bare)
@@ -63,27 +63,36 @@ def write_transformers(
         if family is ELECTRA:
             small = parts["generator"]
             refuse_spec(family, small.model, format=TRANSFORMERS, heads=True)
-            _write_model(temporary / DISCRIMINATOR, family, spec, model, vocabulary, ("replaced",), "ElectraForPreTraining")
-            _write_model(temporary / GENERATOR, family, spec, small, vocabulary, ("words",), family.language)
+            _write_model(temporary / DISCRIMINATOR, family, spec, model, subwords, ("replaced",), "ElectraForPreTraining")
+            _write_model(temporary / GENERATOR, family, spec, small, subwords, ("words",), family.language)
         else:
             pair = ("pair",) if "heads.pair.pooler.weight" in model.state and family.pair else ()
             heads = () if bare else ("words", *pair)
-            _write_model(temporary, family, spec, model, vocabulary, heads, family.encoder if bare else family.language)
+            _write_model(temporary, family, spec, model, subwords, heads, family.encoder if bare else family.language)
         write_text(temporary / "README.md", card(spec, family=family.name, format=TRANSFORMERS, facts=facts or {}))
         fields["spec"] = spec.model_dump(mode="json")
     return _notes(family, spec)
 
 
 def write_sentence_transformers(
-    directory: Path | str, *, spec: RunSpec, parts: Mapping[str, Part], vocabulary: Subwords, facts: Mapping[str, Any] | None = None
+    directory: Path | str,
+    *,
+    spec: RunSpec,
+    parts: Mapping[str, Part],
+    vocabulary: Subwords | Vocabulary,
+    head: bool = False,
+    facts: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Write the encoder of a run, with the mean over its tokens, as sentence-transformers' directory; otherwise as `write_transformers`."""
-    directory, family = _ready(directory, spec, vocabulary, SENTENCES)
+    """Write the encoder of a run, with the mean over its tokens, as sentence-transformers' directory; otherwise as `write_transformers`.
+
+    head: whether the run has an output layer, which is not written.
+    """
+    directory, family, subwords = _ready(directory, spec, vocabulary, SENTENCES)
     part = parts["model"]
     refuse_spec(family, part.model, format=SENTENCES, heads=False)
     length = _frontend(part.model).length
     with writing(directory, "transformers") as (temporary, fields):
-        _write_model(temporary, family, spec, part, vocabulary, (), family.encoder)
+        _write_model(temporary, family, spec, part, subwords, (), family.encoder)
         pooling = {"word_embedding_dimension": part.model.width}
         pooling |= {f"pooling_mode_{mode}": mode == "mean_tokens" for mode in POOLING} | {"include_prompt": True}
         modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
@@ -102,7 +111,7 @@ def write_sentence_transformers(
     return [*_notes(family, spec), "no sentence task was trained: the mean of the tokens is a start, not yet a good sentence vector."]
 
 
-def _ready(directory: Path | str, spec: RunSpec, vocabulary: Any, format: str) -> tuple[Path, Family]:
+def _ready(directory: Path | str, spec: RunSpec, vocabulary: Subwords | Vocabulary, format: str) -> tuple[Path, Family, Subwords]:
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise MalmoiError("M004", path=directory, what="files", instead="remove it")
@@ -114,7 +123,7 @@ def _ready(directory: Path | str, spec: RunSpec, vocabulary: Any, format: str) -
             problem="its vocabulary is one of words, which no tokenizer of the format is",
             next="train with a vocabulary of subwords: --set subwords.algorithm=wordpiece.",
         )
-    return directory, family
+    return directory, family, vocabulary
 
 
 def _write_model(
