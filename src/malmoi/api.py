@@ -28,34 +28,49 @@ def recipes(name: str | None = None) -> dict[str, Any]:
 
 
 def corpus(
-    sources: Sources, *, out: str | Path, document: str | None = None, words: str | None = None, progress: Progress | None = None
+    sources: Sources,
+    *,
+    out: str | Path,
+    document: str | None = None,
+    words: str | None = None,
+    subwords: str | None = None,
+    size: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Read `sources`, count every word and write `out/vocab` and `out/corpus.json` with what was found.
 
-    Returns tokens, types, documents, coverage by size, sizes by unknown rate, longest tokens. Raises MalmoiError M010 to M019, M004.
+    Returns tokens, types, documents, coverage by size, sizes by unknown rate, longest tokens. With `subwords` (wordpiece, bpe, byte_bpe or
+    unigram) a vocabulary of `size` pieces is trained and written instead; returns size, unknown share, tokens per word and bytes per
+    token, for Korean and English apart. Raises MalmoiError M010 to M019, M002, M004.
     """
     from malmoi.core.artifact import write_json
+    from malmoi.core.recipe import SubwordSpec
     from malmoi.corpus import read, word_splitter
-    from malmoi.vocab import Vocabulary, count_words, report
+    from malmoi.vocab import Subwords, Vocabulary, count_words, report
 
     place, heard = Path(out), progress or Silent()
     if place.is_dir() and any(path.name not in ("vocab", "corpus.json") for path in place.iterdir()):
         raise MalmoiError("M004", path=place, what="other files", instead="empty it (what it holds is lost)")
     text = validate(TextSpec, {key: value for key, value in (("document", document), ("words", words)) if value is not None})
+    chosen = {key: value for key, value in (("algorithm", subwords), ("size", size)) if value is not None}
+    spec = validate(SubwordSpec, chosen) if chosen else None
     passed: list[str] = []
     count = _Count()
     heard.stage("counting words")
     documents = count.through(read(sources, text, notice=lambda problem: passed.append(str(problem))), heard)
-    vocabulary = Vocabulary.build(count_words(documents, word_splitter(text.words)), CharacterSpec())
-    if len(vocabulary) <= 3:
+    found: dict[str, Any]
+    vocabulary: Vocabulary | Subwords
+    if spec is None:
+        vocabulary = Vocabulary.build(count_words(documents, word_splitter(text.words)), CharacterSpec())
+        found = report(vocabulary, 100_000).model_dump(mode="json")
+    else:
+        vocabulary = Subwords.train((each.text for each in documents), spec)
+        pieces = vocabulary.report(each.text for each in read(sources, text)).model_dump(mode="json")
+        found = {"tokens": pieces["text"]["tokens"], "subwords": spec.model_dump(mode="json"), "pieces": pieces.pop("text"), **pieces}
+    if not found["tokens"]:
         raise MalmoiError("M013", path=", ".join(map(str, sources)))
     vocabulary.save(place / "vocab")
-    found = {
-        "documents": count.documents,
-        "text": text.model_dump(),
-        **report(vocabulary, 100_000).model_dump(mode="json"),
-        "passed_over": passed[:100],
-    }
+    found = {"documents": count.documents, "text": text.model_dump(), **found, "passed_over": passed[:100]}
     write_json(place / "corpus.json", {**found, "sources": [str(source) for source in sources]})
     return {"corpus": str(place), **found}
 

@@ -9,9 +9,9 @@ import pytest
 RUNS = {
     "quickstart": (["--out", "runs/q", "--minutes", "0.5"], ("runs/q",), {"minutes": 0.5}),
     "corpus": (
-        ["a.txt", "b.txt", "--out", "c", "--document", "line"],
+        ["a.txt", "b.txt", "--out", "c", "--document", "line", "--subwords", "bpe", "--size", "500"],
         (["a.txt", "b.txt"],),
-        {"out": "c", "document": "line", "words": None},
+        {"out": "c", "document": "line", "words": None, "subwords": "bpe", "size": 500},
     ),
     "pretrain": (
         ["elmo-tiny", "--corpus", "a.txt", "b.txt", "--out", "r", "--valid", "v.txt", "--steps", "5", "--set", "model.width=8"]
