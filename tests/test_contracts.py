@@ -21,7 +21,7 @@ from malmoi.core.recipe import (
     TrainingSpec,
     VocabularyHeadSpec,
 )
-from malmoi.health.bench import random_batch
+from malmoi.health.batches import random_batch
 from malmoi.health.tying import sharing
 from malmoi.objectives import build
 from malmoi.testing import check_continuity, check_evaluation, check_path, check_visibility

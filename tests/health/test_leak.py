@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from malmoi.core.recipe import CustomBackboneSpec
-from malmoi.health.bench import random_batch, recorded
+from malmoi.health.batches import random_batch
+from malmoi.health.bench import recorded
 from malmoi.health.leak import visibility
 from malmoi.nn import ForeignBackbone, Model, Trace
 from malmoi.objectives import BiLM

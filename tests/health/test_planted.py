@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from malmoi.health import examine_objective, examine_run, examine_shards
-from malmoi.health.bench import random_batch
+from malmoi.health.batches import random_batch
 from malmoi.health.evaluation import dropout_asleep, dropout_places, training_equals_evaluation
 from malmoi.health.path import never_moved, one_path
 from malmoi.health.tying import sharing

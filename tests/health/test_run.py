@@ -12,7 +12,7 @@ from malmoi.core.progress import Silent
 from malmoi.core.recipe import AdamWSpec, SampledSoftmaxSpec, TrainingSpec
 from malmoi.health import examine_run
 from malmoi.health import run as history
-from malmoi.health.bench import random_batch
+from malmoi.health.batches import random_batch
 from malmoi.health.start import start_loss
 from malmoi.train import fit
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from malmoi.health.bench import random_batch
+from malmoi.health.batches import random_batch
 from malmoi.health.state import continuity, rows_go_on, zero_start
 from malmoi.nn import ForeignBackbone, Trace
 from malmoi.objectives import BiLM, Score

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from malmoi.core.recipe import BackboneSpec, LSTMSpec, ModelSpec, RunSpec, TokenEmbeddingSpec, VocabularyHeadSpec
-from malmoi.health.bench import random_batch
+from malmoi.health.batches import random_batch
 from malmoi.nn.scan import Clips, Weights, steps
 from malmoi.objectives import build
 

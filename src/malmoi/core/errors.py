@@ -78,11 +78,27 @@ CATALOGUE: dict[str, Entry] = {
     "M032": Entry("{what}: {problem}.", "{next}"),
     # M04x: training
     "M040": Entry(
-        "the loss became {value} at step {step}.", "lower training.learning_rate or training.clip_norm; the last good checkpoint is kept."
+        "the {what} was {value} at step {step}, and it was not finite for {times} steps in a row.",
+        "lower training.learning_rate or training.clip_norm, or look at the batches that events.jsonl names; none of these steps was applied.",
     ),
     "M041": Entry("{path} cannot go on as asked: {differences}.", "resume with the same arguments, or start a new run in another --out."),
     "M042": Entry("{path} holds nothing to resume.", "start without --resume."),
     "M043": Entry("no good checkpoint is left in {path}: {problem}.", "restore the run from a copy, or train again."),
+    "M044": Entry(
+        "process {rank} of {world} {problem} at step {step}; the group has ended.",
+        "start it again with --resume (`malmoi supervise` does so by itself): it goes on from the last good checkpoint.",
+    ),
+    "M045": Entry(
+        "the disk of {path} has {free:,.0f} MB free, {what} needs {needed:,.0f} MB.",
+        "free some space, name an --out on another disk, or lower training.keep; what was saved before is intact.",
+    ),
+    "M046": Entry("{path} cannot be written: {problem}.", "give an --out that you may write to."),
+    "M047": Entry(
+        "the loss rose to {loss:.3f} at step {step} after {rollbacks} returns to an earlier checkpoint.",
+        "lower training.learning_rate, or look at the batches that events.jsonl names.",
+    ),
+    "M048": Entry("{rows} rows cannot be shared by {world} processes.", "start at most {rows} processes, or raise {field}."),
+    "M049": Entry("batch {number} could not be made: {problem}.", "look at the data it is made of; the last good checkpoint is kept."),
     # M05x: import and export
     "M050": Entry("{path} is not an AllenNLP ELMo checkpoint: {problem}.", "{next}"),
     "M052": Entry(
@@ -175,6 +191,15 @@ CATALOGUE: dict[str, Entry] = {
         "documents that start from zero cost {alone:.2f} nats a word, text that goes on from the states of training {carried:.2f}: the {direction} "
         "model was never trained to start.",
         "train with objective.start=zero; until then read this run with --state warm, and trust no vectors of --state reset.",
+    ),
+    "M134": Entry("the model that looks for replaced tokens is misled: {problem}.", "{next}"),
+    "M135": Entry(
+        "a document has other vectors between others in a row than alone: {problem}.",
+        "let attention and positions go by `segments` and `positions` of the batch.",
+    ),
+    "M136": Entry(
+        "a batch is not the mean of its parts: {problem}.",
+        "make the loss a mean over `count` predictions, and what is drawn at random a function of a row's key.",
     ),
     # M09x: the command line itself
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),

@@ -1,13 +1,13 @@
 """The bench on which a model is examined: everything is put back as it was, and every module's input and output can be seen.
 
-R rows (forward half, backward half), T positions, D width, W distinct words, C characters a word.
+R rows, T positions, D width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from malmoi.core.batch import Batch
-from malmoi.nn import CharacterCNN, Model, Trace
-from malmoi.objectives import BiLM
+from malmoi.nn import Model, Trace
+from malmoi.objectives import Objective
 
 
 @dataclass(frozen=True)
@@ -88,19 +88,47 @@ def recorded(objective: nn.Module) -> Iterator[list[Call]]:
 
 
 @contextmanager
-def vectors_as_leaf(objective: BiLM) -> Iterator[list[Tensor]]:
-    """Cut the graph after the front-end: what it returns becomes a leaf (R, T, D) that gradients can be asked for."""
-    leaves: list[Tensor] = []
+def vectors_as_leaf(objective: Objective) -> Iterator[dict[str, Tensor]]:
+    """Cut the graph after the front-ends: what each returns becomes a leaf (R, T, D) that gradients can be asked for, by the name of
+    the model that it belongs to (a front-end that two models share: by the first one's)."""
+    leaves: dict[str, Tensor] = {}
 
-    def cut(module: nn.Module, entered: Any, left: Tensor) -> Tensor:
-        leaves.append(left.detach().requires_grad_())
-        return leaves[-1]
+    def cutting(name: str) -> Any:
+        def cut(module: nn.Module, entered: Any, left: Tensor) -> Tensor:
+            assert name not in leaves, "an objective calls a front-end once"
+            leaves[name] = left.detach().requires_grad_()
+            return leaves[name]
 
-    hook = objective.forward_model.frontend.register_forward_hook(cut)
+        return cut
+
+    distinct = {id(model.frontend): (name, model.frontend) for name, model in reversed(objective.models().items())}
+    hooks = [frontend.register_forward_hook(cutting(name)) for name, frontend in distinct.values()]
     try:
         yield leaves
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
+
+
+def traces_of(objective: Objective, batch: Batch) -> dict[str, Trace]:
+    """The trace of each model, as the loss of a batch reads it."""
+    found: dict[str, Trace] = {}
+
+    def noting(name: str) -> Any:
+        return lambda module, entered, left: found.__setitem__(name, left)
+
+    hooks = [model.backbone.register_forward_hook(noting(name)) for name, model in objective.models().items()]
+    try:
+        objective.loss(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def path_of(objective: nn.Module, module: nn.Module) -> str:
+    """Where a module stands: `model.backbone.blocks.0`."""
+    return next(name for name, each in objective.named_modules() if each is module)
 
 
 def first_tensor(value: Any) -> Tensor | None:
@@ -127,56 +155,3 @@ def head_parameters(objective: nn.Module) -> set[int]:
 def device_of(objective: nn.Module) -> torch.device:
     """Where the objective is."""
     return next(objective.parameters()).device
-
-
-def random_batch(objective: BiLM, *, rows: int, length: int) -> Batch:
-    """A batch of random words (2 x rows, length) that fits the objective: sizes are read from its modules.
-
-    The table of characters holds every word that the checks may put in, so that a changed word changes no shape.
-    """
-    generator = torch.Generator().manual_seed(20180215)  # the day of the paper
-    shape = (2 * rows, length)
-    count = min(objective.output_size, 2 * rows * length + 1)
-    distinct = torch.randperm(objective.output_size, generator=generator)[:count]
-    words = torch.randint(count, shape, generator=generator)
-    target = distinct[torch.randint(count, shape, generator=generator)]
-    return Batch(
-        ids=distinct[words],
-        segments=torch.ones(shape, dtype=torch.int64),
-        positions=torch.arange(length).expand(shape).contiguous(),
-        targets={"next": target},
-        words=words,
-        characters=_random_characters(objective, count, generator),
-    ).to(device_of(objective))
-
-
-def _random_characters(objective: BiLM, count: int, generator: torch.Generator) -> Tensor:
-    frontend = objective.forward_model.frontend
-    if not isinstance(frontend, CharacterCNN):
-        return torch.zeros(count, 1, dtype=torch.int64)
-    widest = max(convolution.kernel_size[0] for convolution in frontend.convolutions)  # type: ignore[index]
-    long = int(widest) + 8
-    characters = torch.randint(frontend.embedding.shape[0] - 1, (count, long), generator=generator)
-    lengths = torch.randint(2, 9, (count, 1), generator=generator)
-    return characters.masked_fill(torch.arange(long) >= lengths, frontend.pad)
-
-
-def only(batch: Batch, row: int, position: int) -> Batch:
-    """The batch with one target left."""
-    target = torch.full_like(batch.targets["next"], -1)
-    target[row, position] = batch.targets["next"][row, position]
-    return replace(batch, targets={"next": target})
-
-
-def window(batch: Batch, start: int, stop: int) -> Batch:
-    """Positions `start` to `stop` of every row."""
-    cut = {name: value[:, start:stop] for name, value in batch.targets.items()}
-    words = None if batch.words is None else batch.words[:, start:stop]
-    return replace(
-        batch,
-        ids=batch.ids[:, start:stop],
-        segments=batch.segments[:, start:stop],
-        positions=batch.positions[:, start:stop],
-        targets=cut,
-        words=words,
-    )

@@ -1,6 +1,6 @@
 """Collapsed representations: vectors that no longer tell words apart.
 
-N tokens, D width (both directions together), L layers.
+N tokens, D width (of a biLM both directions together), L layers.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from malmoi.core.batch import Batch
+from malmoi.health.batches import plain
 from malmoi.health.bench import undisturbed
 from malmoi.health.finding import Finding, Level
-from malmoi.objectives import BiLM
+from malmoi.objectives import Objective
 
 LOOK = "look at the learning rate and the loss curve; a healthy layer tells random words apart."
 TRAIN_ON = "train on: in the first steps a model learns what all words have in common."
@@ -32,7 +33,7 @@ DEAD_SHARE = 0.5
 """From this share of constant dimensions on it is an error: the layer is narrower than its readers believe by half."""
 
 
-def collapse(objective: BiLM, batches: Iterable[Batch], *, early: bool = False) -> list[Finding]:
+def collapse(objective: Objective, batches: Iterable[Batch], *, early: bool = False) -> list[Finding]:
     """Mean cosine and effective rank (M124) and constant dimensions (M125) of every layer, over the tokens of `batches`.
 
     early: the model had little time to learn, so what would be an error is a warning.
@@ -53,18 +54,20 @@ def collapse(objective: BiLM, batches: Iterable[Batch], *, early: bool = False) 
     return found or [Finding.good("collapse", f"none: mean cosine and effective rank of {width} dimensions: {', '.join(facts)}")]
 
 
-def layer_vectors(objective: BiLM, batches: Iterable[Batch]) -> list[Tensor]:
-    """The vectors of every layer, (N, D) float64 each: forward beside backward, as a readout puts them; the state goes from batch to
-    batch. The two halves of a row do not belong to the same token here, which none of the measures needs."""
+def layer_vectors(objective: Objective, batches: Iterable[Batch]) -> list[Tensor]:
+    """The vectors of every layer, (N, D) float64 each, of text without gaps; of a biLM forward beside backward, as a readout puts
+    them, and the state goes from batch to batch. The two halves of its rows do not belong to the same token here, which none of the
+    measures needs."""
     layers: list[list[Tensor]] = []
     with undisturbed(objective), torch.no_grad():
         objective.eval()
         carry = None
         for batch in batches:
-            traces = objective.traces(batch, carry)
+            traces = objective.traces(plain(objective, batch), carry)
             carry = {name: trace.state for name, trace in traces.items()}
-            both = [torch.cat(pair, dim=-1) for pair in zip(traces["forward"].layers, traces["backward"].layers, strict=True)]
-            layers.append([layer_RTD.flatten(0, 1).double().cpu() for layer_RTD in both])
+            all_layers = zip(*(trace.layers for trace in traces.values()), strict=True)
+            read_RT = (batch if batch.source is None else batch.source).segments[: len(batch.ids) // len(traces)] > 0
+            layers.append([torch.cat(each, dim=-1)[read_RT].double().cpu() for each in all_layers])
     return [torch.cat(parts) for parts in zip(*layers, strict=True)]
 
 

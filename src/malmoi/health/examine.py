@@ -13,7 +13,8 @@ from malmoi.core.recipe import CharacterCNNSpec, RunSpec, TextSpec
 from malmoi.corpus import read, word_splitter
 from malmoi.evals import unigram
 from malmoi.health import run as history
-from malmoi.health.bench import device_of, random_batch, window
+from malmoi.health.batches import random_batch, window
+from malmoi.health.bench import device_of
 from malmoi.health.collapse import collapse
 from malmoi.health.data import (
     TextSurvey,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from malmoi.core.batch import Batch
 from malmoi.health.bench import device_of, head_parameters, undisturbed, without_dropout
 from malmoi.health.finding import Finding, listing
-from malmoi.objectives import BiLM
+from malmoi.objectives import BiLM, Objective
 from malmoi.readout import Encoder
 from malmoi.shards import Shards, document_batches
 from malmoi.vocab import Vocabulary
@@ -20,11 +20,11 @@ AGREEMENT = 1e-4
 """Of the largest number of a layer: the readout computes other shapes, so the last bits differ."""
 
 
-def one_path(objective: BiLM, batch: Batch) -> list[Finding]:
+def one_path(objective: Objective, batch: Batch) -> list[Finding]:
     """Compares the parameters that a training step gives a gradient with those that the layers of `traces` depend on.
 
-    Every parameter that `traces` (evaluation mode) reads through must be trained (M112), and every trained parameter but the
-    heads' must be read (M113). What neither uses is named too (M115).
+    Every parameter that `traces` (evaluation mode) reads through must be trained (M112), and every trained parameter must be read (M113),
+    but those of heads and of models that `encode` is not meant to read: a generator, a decoder. What neither uses is named too (M115).
     """
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     with undisturbed(objective):
@@ -40,7 +40,7 @@ def one_path(objective: BiLM, batch: Batch) -> list[Finding]:
     found = []
     if never := read - trained:
         found.append(Finding.of("M112", "error", names=_named(never, names)))
-    if lost := trained - read - head_parameters(objective):
+    if lost := trained - read - head_parameters(objective) - _beside(objective):
         found.append(Finding.of("M113", "error", names=_named(lost, names)))
     if idle := names.keys() - in_loss - in_traces - never - lost:
         found.append(Finding.of("M115", "warning", names=_named(idle, names)))
@@ -48,7 +48,13 @@ def one_path(objective: BiLM, batch: Batch) -> list[Finding]:
     return found or [Finding.good("one path", facts)]
 
 
-def never_moved(objective: BiLM, fresh: BiLM, batch: Batch, *, steps: int) -> list[Finding]:
+def _beside(objective: Objective) -> set[int]:
+    """Ids of the parameters of models that training moves beside those that `encode` reads."""
+    read = {id(model) for _, model in objective.directions()}
+    return {id(parameter) for model in objective.models().values() if id(model) not in read for parameter in model.parameters()}
+
+
+def never_moved(objective: Objective, fresh: Objective, batch: Batch, *, steps: int) -> list[Finding]:
     """Parameters that `traces` reads through and that stand, bit for bit, as `fresh` (built from the same spec) has them (M114)."""
     with undisturbed(objective):
         objective.requires_grad_(True)
@@ -96,8 +102,8 @@ def _layers(objective: BiLM, vocabulary: Vocabulary, documents: Sequence[np.ndar
                 yield document, torch.cat([forward, backward.flip(1)], dim=2).float().cpu().numpy()
 
 
-def _mixed(objective: BiLM, batch: Batch) -> Tensor:
-    """A scalar that depends on every number of every layer of both directions (a plain sum would be blind behind a norm)."""
+def _mixed(objective: Objective, batch: Batch) -> Tensor:
+    """A scalar that depends on every number of every layer that `encode` reads (a plain sum would be blind behind a norm)."""
     total = torch.zeros((), device=batch.ids.device)
     for trace in objective.traces(batch).values():
         for layer_RTD in trace.layers:  # what a readout reads; `last` is the loss's

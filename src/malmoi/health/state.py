@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from malmoi.core.batch import Batch
-from malmoi.health.bench import undisturbed, window
+from malmoi.health.batches import window
+from malmoi.health.bench import undisturbed
 from malmoi.health.finding import Finding, Level
 from malmoi.objectives import BiLM
 from malmoi.train.checkpoint import flatten
