@@ -71,8 +71,7 @@ def piece_batches(
             batch = causal_rows(shards, marks, grid, document=documents, offset=offsets, keys=keys)
         else:
             start = shards.bounds(documents)[0] + offsets
-            spans = Spans(start, sizes - border, start, np.zeros_like(sizes))
-            batch = marked_rows(shards, marks, grid, spans=spans, keys=keys)
+            batch = marked_rows(shards, marks, grid, spans=Spans.single(start, sizes - border), keys=keys)
         yield batch, documents, offsets
 
 

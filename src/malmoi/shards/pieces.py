@@ -24,16 +24,27 @@ from malmoi.shards.store import Shards
 
 @dataclass(frozen=True)
 class Spans:
-    """Two spans of tokens for each piece, (P,) int64 each: the places in the shards where A and B begin, and their numbers of tokens.
+    """What pieces read between their marks: the runs of consecutive tokens that stand one behind the other.
 
-    labels (P,): what is true of the pair, -1 where there is nothing to tell; None: there is no B.
+    begins, tokens (P, K) int64: place in the shards and length of each run. first (P,): how many tokens belong to A.
+    labels (P,): what is true of A and B, -1 where there is nothing to tell; None: there is no B.
     """
 
+    begins: np.ndarray
+    tokens: np.ndarray
     first: np.ndarray
-    first_tokens: np.ndarray
-    second: np.ndarray
-    second_tokens: np.ndarray
     labels: np.ndarray | None = None
+
+    @classmethod
+    def single(cls, begins: np.ndarray, tokens: np.ndarray) -> Spans:
+        """One run (P,) and no B."""
+        return cls(begins[:, None], tokens[:, None], tokens)
+
+    def places(self) -> np.ndarray:
+        """The places in the shards of all tokens, piece by piece."""
+        tokens = self.tokens.ravel()
+        before = np.cumsum(tokens) - tokens
+        return np.repeat(self.begins.ravel() - before, tokens) + np.arange(tokens.sum())
 
 
 class Grid:
@@ -89,13 +100,10 @@ def causal_rows(shards: Shards, marks: Marks, grid: Grid, *, document: np.ndarra
 
 def marked_rows(shards: Shards, marks: Marks, grid: Grid, *, spans: Spans, keys: np.ndarray) -> Batch:
     """Pieces with marks around them; with types and targets["pair"], at the first position of each, where there are labels."""
-    split = spans.first_tokens[grid.piece] + 1  # the place of the end mark behind A
-    in_first = (grid.inside > 0) & (grid.inside < split)
-    in_second = (grid.inside > split) & (grid.inside <= split + spans.second_tokens[grid.piece])
+    split, last = spans.first[grid.piece] + 1, spans.tokens.sum(axis=1)[grid.piece] + 1  # the end mark behind A; the last token
+    text = (grid.inside > 0) & (grid.inside != split) & (grid.inside <= last)
     ids = np.where(grid.inside == 0, marks.begin, marks.end)
-    token = np.where(in_first, spans.first[grid.piece] - 1, spans.second[grid.piece] - split - 1) + grid.inside
-    text = in_first | in_second
-    ids[text] = shards.take(token[text])
+    ids[text] = shards.take(spans.places())
     paired = spans.labels is not None
     return Batch(
         ids=grid.spread(ids, marks.pad),
