@@ -4,6 +4,7 @@ from malmoi.readout.encoder import Encoder
 from malmoi.readout.layers import Pool, ScalarMix
 from malmoi.readout.neighbours import Neighbour, neighbours
 from malmoi.readout.states import StateMode, warm_state
+from malmoi.readout.tokens import TokenEncoder
 from malmoi.readout.writers import write_vectors
 
-__all__ = ["Encoder", "Neighbour", "Pool", "ScalarMix", "StateMode", "neighbours", "warm_state", "write_vectors"]
+__all__ = ["Encoder", "Neighbour", "Pool", "ScalarMix", "StateMode", "TokenEncoder", "neighbours", "warm_state", "write_vectors"]

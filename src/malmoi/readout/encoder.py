@@ -91,6 +91,10 @@ class Encoder:
         work = self._in_order(lines, choice, batch_size) if state == "compat" else self._by_length(lines, choice, state, batch_size)
         return ((words, pooled(vectors, pool)) for words, vectors in work)
 
+    def words(self, texts: Iterable[Line], *, layer: str | int = "top", state: str = "reset") -> Iterator[tuple[list[str], np.ndarray]]:
+        """`stream`: a biLM gives a vector a word."""
+        return self.stream(texts, layer=layer, state=state)
+
     def _by_length(self, lines: Iterator[list[str]], choice: Choice, state: str, batch_size: int) -> Iterator[tuple[list[str], np.ndarray]]:
         """reset and warm: groups of lines, sorted by length inside, handed out in their order."""
         outputs = self.layers if choice == "all" else 1

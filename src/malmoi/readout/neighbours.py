@@ -12,6 +12,7 @@ import numpy as np
 
 from malmoi.core.errors import MalmoiError
 from malmoi.readout.encoder import Encoder
+from malmoi.readout.tokens import TokenEncoder
 
 MARKED = re.compile(r"\*(?=\S)([^*]*?)(?<=\S)\*")
 
@@ -28,7 +29,7 @@ class Neighbour:
 
 
 def neighbours(
-    encoder: Encoder,
+    encoder: Encoder | TokenEncoder,
     query: str,
     *,
     among: Iterable[str],
@@ -49,12 +50,13 @@ def neighbours(
         raise MalmoiError(
             "M009", argument=argument, value=value, problem="neighbours cannot be told by it", next="use --layer top, --count 5."
         )
-    wanted = _unit(encoder.encode([words], layer=layer, state=state)[0])[marked]
+    [(_, vectors_of_query)] = encoder.words([words], layer=layer, state=state)
+    wanted = _unit(vectors_of_query)[marked]
     best: list[tuple[float, int, Neighbour]] = []
     kept: set[tuple[str, ...]] = set()
     numbers: deque[int] = deque()
     lines = _lines(encoder, among, words[marked] if same else None, numbers)
-    for found, vectors in encoder.stream(lines, layer=layer, state=state):
+    for found, vectors in encoder.words(lines, layer=layer, state=state):
         number, sentence = numbers.popleft(), tuple(found)
         if not found or sentence == tuple(words) or sentence in kept:
             continue
@@ -102,7 +104,7 @@ def _places(words: list[str], text: str) -> list[tuple[int, int]]:
     return places
 
 
-def _lines(encoder: Encoder, among: Iterable[str], word: str | None, numbers: deque[int]) -> Iterable[list[str]]:
+def _lines(encoder: Encoder | TokenEncoder, among: Iterable[str], word: str | None, numbers: deque[int]) -> Iterable[list[str]]:
     """The words of each line worth reading; `numbers` is told which lines these are, until they are taken from it."""
     for number, line in enumerate(among):
         words = encoder.split(line)
