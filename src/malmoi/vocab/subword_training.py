@@ -20,6 +20,7 @@ from malmoi.core.recipe import SubwordSpec
 from malmoi.vocab.lookup import GPT2_PARTS
 from malmoi.vocab.marks import SUBWORD_MARKS
 from malmoi.vocab.tokenizer_file import BYTES, normalizer, pre_tokenizer, write
+from malmoi.vocab.unigram import learn
 
 CHUNK = 10_000
 
@@ -100,11 +101,7 @@ def _byte_bpe(words: dict[str, int], spec: SubwordSpec) -> str:
 
 
 def _unigram(words: dict[str, int], spec: SubwordSpec) -> str:
-    trainer = trainers.UnigramTrainer(
-        vocab_size=spec.size - len(BYTES), special_tokens=[*SUBWORD_MARKS], unk_token=SUBWORD_MARKS[1], show_progress=False
-    )
-    model = _trained(models.Unigram(), trainer, words)
-    learned = [(piece, score) for piece, score in model["vocab"] if piece not in SUBWORD_MARKS]
+    learned = learn(words, spec.size - len(SUBWORD_MARKS) - len(BYTES))
     lowest = min((score for _, score in learned), default=0.0)
     pieces = [*((mark, 0.0) for mark in SUBWORD_MARKS), *((byte, lowest) for byte in BYTES), *learned]
     return write(models.Unigram(pieces, unk_id=1, byte_fallback=True), spec)
