@@ -123,7 +123,7 @@ def read_config(path: Path) -> tuple[Family, dict[str, Any]]:
         config = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise unreadable(path, "it has no config.json") from None
-    except (ValueError, OSError) as failure:
+    except (ValueError, OSError, RecursionError) as failure:
         raise unreadable(file, f"it is not JSON ({failure})") from None
     if not isinstance(config, dict):
         raise unreadable(file, "it is not a JSON object")
@@ -159,7 +159,7 @@ def model_of(family: Family, config: Mapping[str, Any], *, path: Path) -> dict[s
     for each in family.fields:
         value = config.get(each.theirs, each.default)
         if each.values is not None:
-            if value not in each.values:
+            if not isinstance(value, str) or value not in each.values:
                 raise _refused(file, each.theirs, value, f"these are read: {', '.join(each.values)}")
             value = each.values[value]
         for name in each.ours:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from malmoi.core.errors import MalmoiError
-from malmoi.core.recipe import RunSpec
+from malmoi.core.recipe import BackboneSpec, RunSpec, TokenEmbeddingSpec
 from malmoi.export.configs import model_of, read_config, spec_of
 from malmoi.export.families import ELECTRA, Family
-from malmoi.export.tensors import VOCABULARY, Directory, Piece, Shape, pieces, unreadable
+from malmoi.export.tensors import VOCABULARY, Directory, Piece, Shape, groups, pieces, unreadable
 from malmoi.export.tokenizer_files import read_tokenizer
 from malmoi.export.transformers import DISCRIMINATOR, GENERATOR
 from malmoi.vocab import Subwords
@@ -60,6 +60,7 @@ def read_transformers(path: Path | str, *, shapes: Callable[[RunSpec, Subwords],
         model_of(family, config, path=path), name=f"imported-{family.name}", objective=objective, words=len(vocabulary), path=path
     )
     reader = _Reader(family, directory, config, words=len(vocabulary))
+    reader.look(spec)
     state = reader.state(spec, heads, shapes(spec, vocabulary), "model.")
     return Foreign(spec, vocabulary, state, "words" in heads, config, reader.dropped(), reader.notes())
 
@@ -82,9 +83,10 @@ def _read_two(path: Path, shapes: Callable[[RunSpec, Subwords], Shapes]) -> Fore
     objective = {"kind": "replaced", "generator": share}
     spec = spec_of(tree, name="imported-electra", objective=objective, words=len(vocabulary), path=path / DISCRIMINATOR)
     _agree(path, tree, small_tree, share)
-    expected = shapes(spec, vocabulary)
     first = _Reader(ELECTRA, large, config, words=len(vocabulary))
     second = _Reader(ELECTRA, small, small_config, words=len(vocabulary))
+    first.look(spec)
+    expected = shapes(spec, vocabulary)
     state = first.state(spec, ("replaced",), expected, "model.") | second.state(spec, ("words",), expected, "generator.")
     for name in ("weight", "positions", "types", "norm.weight", "norm.bias"):
         ours = (state.get(f"{model}.frontend.{name}") for model in ("model", "generator"))
@@ -120,7 +122,8 @@ def _heads(family: Family, config: Mapping[str, Any], directory: Directory) -> t
     """Which heads the directory holds. A causal model whose output matrix is its embedding has no tensor to show it."""
     heads = []
     anchors = list(family.words.values())
-    bare = family.encoder in (config.get("architectures") or ())
+    named = config.get("architectures")
+    bare = isinstance(named, list) and family.encoder in named
     if anchors:
         language = f"{anchors[0]}.weight" in directory.shapes
     else:
@@ -142,6 +145,16 @@ class _Reader:
         if not isinstance(self.rows, int) or self.rows < words:
             problem = f"vocab_size is {self.rows}, and its tokenizer has {words:,} ids"
             raise unreadable(directory.path / "config.json", problem, "give a tokenizer.json that belongs to the model.")
+
+    def look(self, spec: RunSpec) -> None:
+        """Width and depth first, so that no model is made of numbers that the file does not bear out."""
+        family, model = self.family, spec.model
+        frontend, backbone = model.frontend, model.backbone
+        assert isinstance(frontend, TokenEmbeddingSpec) and isinstance(backbone, BackboneSpec)
+        self.directory.expect(family.prefix + family.tensors["frontend.weight"], (self.rows, frontend.width or model.width))
+        last = family.prefix + family.block.format(i=backbone.depth - 1, g=groups(model) - 1)
+        if not any(name.startswith(last) for name in self.directory.shapes):
+            raise self.directory.broken(f"{last}* is missing, where config.json says {backbone.depth} layers")
 
     def state(self, spec: RunSpec, heads: tuple[str, ...], shapes: Shapes, root: str) -> dict[str, Tensor]:
         """Parameters by name, under `root`; every name and shape is checked before anything is read."""

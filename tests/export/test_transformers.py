@@ -1,0 +1,424 @@
+"""Directories of transformers, without transformers: what stands in them, what is refused out and in, and that nothing is executed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from malmoi import api
+from malmoi.core.errors import MalmoiError
+from malmoi.export.configs import even_groups
+from malmoi.export.foreign import read_transformers
+from malmoi.export.imported import import_transformers, objective_with, parts_of, shapes_of
+from malmoi.export.transformers import write_sentence_transformers, write_transformers
+from malmoi.vocab import Vocabulary
+
+FAMILIES = ("bert", "albert", "electra", "distilbert", "gpt2", "openai-gpt")
+Export = Callable[..., Path]
+
+
+@pytest.fixture
+def export(make_spec: Any, subwords: Any, make_objective: Any, tmp_path: Path) -> Export:
+    """(family, changes) -> a directory as malmoi writes it."""
+
+    def write(family: str, changes: dict[str, Any] | None = None, *, sentences: bool = False, **options: Any) -> Path:
+        spec = make_spec(family, changes)
+        out = tmp_path / f"out-{family}{'-sentences' * sentences}"
+        writer = write_sentence_transformers if sentences else write_transformers
+        writer(out, spec=spec, parts=parts_of(spec, make_objective(spec, subwords())), vocabulary=subwords(), **options)
+        return out
+
+    return write
+
+
+def change(directory: Path, **fields: Any) -> None:
+    """Fields of config.json; ... takes one out."""
+    path = directory / "config.json"
+    config = {**json.loads(path.read_text()), **fields}
+    path.write_text(json.dumps({name: value for name, value in config.items() if value is not ...}))
+
+
+def edit(directory: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    """`change` the tensors of a directory in place."""
+    tensors = load_file(directory / "model.safetensors")
+    change(tensors)
+    save_file(tensors, directory / "model.safetensors")
+
+
+def read(directory: Path) -> Any:
+    return read_transformers(directory, shapes=shapes_of)
+
+
+def names(path: Path) -> set[str]:
+    with safe_open(path / "model.safetensors", framework="pt") as file:
+        assert file.metadata() == {"format": "pt"}
+        return set(file.keys())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_files(family: str, export: Export) -> None:
+    out = export(family, facts={"documents": 12345, "tokens": 9})
+    places = [out / "discriminator", out / "generator"] if family == "electra" else [out]
+    causal = family in ("gpt2", "openai-gpt")
+    for place in places:
+        found = {path.name for path in place.iterdir()} - {"manifest.json", "README.md"}
+        expected = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+        assert found == expected | ({"generation_config.json"} if causal else set())
+        tokenizer = json.loads((place / "tokenizer_config.json").read_text())
+        assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast" and tokenizer["clean_up_tokenization_spaces"] is False
+        assert ("token_type_ids" in tokenizer["model_input_names"]) is (family in ("bert", "albert", "electra"))
+        assert (tokenizer["do_lower_case"], tokenizer["strip_accents"], tokenizer["model_max_length"]) == (False, False, 40)
+        assert (tokenizer.get("bos_token"), tokenizer["cls_token"]) == ("[CLS]" if causal else None, "[CLS]")
+        assert not any("decoder.weight" in name or "lm_head.weight" in name for name in names(place))
+        assert json.loads((place / "config.json").read_text())["model_type"] == family
+    text = (out / "README.md").read_text(encoding="utf-8")
+    assert "12,345" in text and family in text and "AutoTokenizer" in text
+    if causal:
+        assert json.loads((out / "generation_config.json").read_text())["eos_token_id"] == 3
+
+
+def test_the_files_for_sentences(export: Export) -> None:
+    """The keys that text-embeddings-inference asks for and sentence-transformers 6 still reads."""
+    out = export("bert", {"objective.pair": "next"}, sentences=True)
+    pooling = json.loads((out / "1_Pooling" / "config.json").read_text())
+    modes = {name for name, value in pooling.items() if value is True}
+    assert pooling["word_embedding_dimension"] == 32 and modes == {"pooling_mode_mean_tokens", "include_prompt"}
+    assert pooling["pooling_mode_cls_token"] is False
+    assert json.loads((out / "sentence_bert_config.json").read_text()) == {"max_seq_length": 40, "do_lower_case": False}
+    modules = json.loads((out / "modules.json").read_text())
+    assert [module["type"].rpartition(".")[2] for module in modules] == ["Transformer", "Pooling"]
+    assert json.loads((out / "config.json").read_text())["architectures"] == ["BertModel"]
+    found = names(out)
+    assert {"embeddings.word_embeddings.weight", "pooler.dense.weight"} <= found
+    assert not any(name.startswith(("bert.", "cls.")) for name in found)
+
+
+def test_tokenizers_that_lower_case_say_so(make_spec: Any, make_objective: Any, tmp_path: Path) -> None:
+    from malmoi.core.recipe import SubwordSpec
+    from malmoi.vocab import Subwords
+
+    vocabulary = Subwords.train(["The Cat sat"] * 3, SubwordSpec(size=60, minimum_count=1, lowercase=True))
+    spec = make_spec("bert")
+    write_transformers(tmp_path / "out", spec=spec, parts=parts_of(spec, make_objective(spec, vocabulary)), vocabulary=vocabulary)
+    config = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert (config["do_lower_case"], config["strip_accents"]) == (True, False)
+
+
+LSTM = {"kind": "blocks", "mixer": {"kind": "lstm", "cell": 32}}
+UNWRITABLE: dict[str, tuple[str, dict[str, Any], str]] = {
+    "rotary": ("gpt2", {"model.frontend.positions": "rotary"}, "model.frontend.positions is rotary"),
+    "sines": ("bert", {"model.frontend.positions": "sinusoidal"}, "model.frontend.positions is sinusoidal"),
+    "prefix": ("gpt2", {"model.backbone.mixer.sees": "prefix"}, "model.backbone.mixer.sees is prefix"),
+    "custom": ("gpt2", {"model.backbone": {"kind": "custom", "build": "a:b"}}, "model.backbone.kind is custom"),
+    "custom, masked": ("bert", {"model.backbone": {"kind": "custom", "build": "a:b"}}, "model.backbone.kind is custom"),
+    "sequence": ("bert", {"objective": {"kind": "sequence"}}, "objective.kind is sequence"),
+    "biLM": ("bert", {"objective": {"kind": "bilm"}}, "objective.kind is bilm"),
+    "pre-norm": ("bert", {"model.backbone.norm": "pre"}, "model.backbone.norm is pre"),
+    "post-norm, erf": ("openai-gpt", {"model.backbone.feedforward.activation": "gelu"}, "feedforward.activation is gelu"),
+    "post-norm, width": ("openai-gpt", {"model.backbone.feedforward.width": 100}, "not 4 times model.width"),
+    "no norm": ("bert", {"model.frontend.norm": False}, "model.frontend.norm is false"),
+    "norm": ("gpt2", {"model.frontend.norm": True}, "model.frontend.norm is true"),
+    "types": ("gpt2", {"model.frontend.types": 2}, "model.frontend.types is 2"),
+    "factor": ("gpt2", {"model.frontend.width": 8, "model.head.tied": False}, "model.frontend.width is 8"),
+    "scale": ("bert", {"model.frontend.scale": True}, "model.frontend.scale is true"),
+    "transform": ("bert", {"model.head.transform": "none"}, "model.head.transform is none"),
+    "other transform": ("bert", {"model.head.transform": "relu"}, "model.head.transform is relu"),
+    "generator's transform": ("electra", {"model.head.transform": "relu"}, "model.head.transform is relu"),
+    "bias": ("gpt2", {"model.head.bias": True}, "model.head.bias is true"),
+    "no bias": ("bert", {"model.head.bias": False}, "model.head.bias is false"),
+    "untied factor": ("albert", {"model.head.tied": False}, "model.head.tied is false"),
+    "adaptive": ("bert", {"model.head": {"softmax": {"kind": "adaptive"}}}, "model.head.softmax.kind is adaptive"),
+    "rounded groups": ("albert", {"model.backbone.depth": 18, "model.backbone.groups": 14}, "model.backbone.groups is 14"),
+}
+
+
+@pytest.mark.parametrize("case", UNWRITABLE.values(), ids=UNWRITABLE.keys())
+def test_what_no_family_holds_is_refused(case: tuple[str, dict[str, Any], str], make_spec: Any, subwords: Any, tmp_path: Path) -> None:
+    family, changes, words = case
+    spec = make_spec(family, changes)
+    parts = {name: parts_of_nothing(spec) for name in ("model", "generator")}
+    with pytest.raises(MalmoiError, match=words) as caught:
+        write_transformers(tmp_path / "out", spec=spec, parts=parts, vocabulary=subwords())
+    assert caught.value.code == "M051" and not list(tmp_path.iterdir())
+
+
+def parts_of_nothing(spec: Any) -> Any:
+    from malmoi.export.transformers import Part
+
+    return Part(spec.model, {})
+
+
+def test_where_only_the_encoder_is_written_the_head_does_not_matter(export: Export) -> None:
+    out = export("bert", {"model.head": {"tied": False, "transform": "none", "bias": False}}, sentences=True)
+    assert "embeddings.LayerNorm.weight" in names(out)
+
+
+def test_groups_that_transformers_rounds_otherwise() -> None:
+    assert [even_groups(18, 14), even_groups(12, 1), even_groups(12, 12), even_groups(5, 2)] == [False, True, True, True]
+
+
+def test_a_vocabulary_of_words_is_refused(make_spec: Any, tmp_path: Path) -> None:
+    spec = make_spec("gpt2")
+    with pytest.raises(MalmoiError, match=r"M051.*one of words"):
+        write_transformers(
+            tmp_path / "out", spec=spec, parts={"model": parts_of_nothing(spec)}, vocabulary=Vocabulary.build({"a": 1}, spec.characters)
+        )
+
+
+def test_files_that_are_there_stay(export: Export, tmp_path: Path) -> None:
+    (tmp_path / "out-bert").mkdir()
+    (tmp_path / "out-bert" / "mine").write_text("x")
+    with pytest.raises(MalmoiError, match="M004"):
+        export("bert")
+    assert [path.name for path in (tmp_path / "out-bert").iterdir()] == ["mine"]
+
+
+def test_an_interrupted_export_leaves_nothing(export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("malmoi.export.transformers.card", stop)
+        with pytest.raises(KeyboardInterrupt):
+            export("electra")
+    assert not list(tmp_path.iterdir())
+    assert (export("electra") / "generator" / "config.json").is_file()
+
+
+def test_old_names_and_bare_names_are_read(export: Export, subwords: Any) -> None:
+    """gamma and beta, an encoder without its prefix, constants that older versions stored."""
+    out = export("bert")
+    before = objective_with(read(out)).state_dict()
+
+    def age(tensors: dict[str, torch.Tensor]) -> None:
+        for name in list(tensors):
+            old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+            tensors[old.removeprefix("bert.")] = tensors.pop(name)
+        tensors["embeddings.position_ids"] = torch.arange(40)[None]
+        tensors["cls.predictions.decoder.weight"] = tensors["embeddings.word_embeddings.weight"].clone()
+        tensors["pooler.dense.weight"] = torch.ones(32, 32)
+
+    edit(out, age)
+    found = read(out)
+    after = objective_with(found).state_dict()
+    assert found.head and found.dropped == ("bert.pooler.dense.weight",)
+    assert before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_half_precision_and_shards_are_read(export: Export) -> None:
+    out = export("gpt2")
+    tensors = load_file(out / "model.safetensors")
+    (out / "model.safetensors").unlink()
+    halves = {name: value.to(torch.bfloat16) for name, value in tensors.items()}
+    files = {"a.safetensors": dict(list(halves.items())[:5]), "b.safetensors": dict(list(halves.items())[5:])}
+    for name, part in files.items():
+        save_file(part, out / name)
+    index = {"weight_map": {tensor: name for name, part in files.items() for tensor in part}}
+    (out / "model.safetensors.index.json").write_text(json.dumps(index))
+    state = read(out).state
+    assert all(value.dtype == torch.float32 for value in state.values())
+    assert torch.equal(state["model.frontend.weight"], halves["transformer.wte.weight"].float())
+    (out / "b.safetensors").unlink()
+    with pytest.raises(MalmoiError, match=r"M053.*b\.safetensors"):
+        read(out)
+    (out / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": "../a.safetensors"}}))
+    with pytest.raises(MalmoiError, match=r"M053.*index"):
+        read(out)
+
+
+CONFIGS: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "unknown type": ("bert", {"model_type": "deberta"}, "M054", "model_type.*deberta.*bert, albert"),
+    "no type": ("bert", {"model_type": ...}, "M054", "model_type"),
+    "code": ("bert", {"auto_map": {"AutoModel": "x--y.Z"}}, "M054", "auto_map.*nothing foreign is run"),
+    "unknown field": ("bert", {"rotary_value": True}, "M054", "rotary_value is true"),
+    "quantized": ("gpt2", {"quantization_config": {"bits": 4}}, "M054", "quantization_config"),
+    "relative positions": ("bert", {"position_embedding_type": "relative_key"}, "M054", "position_embedding_type.*relative_key.*absolute"),
+    "scaled by layer": ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "M054", "scale_attn_by_inverse_layer_idx is true"),
+    "not scaled": ("gpt2", {"scale_attn_weights": False}, "M054", "scale_attn_weights is false"),
+    "decoder": ("bert", {"is_decoder": True}, "M054", "is_decoder is true"),
+    "pruned": ("bert", {"pruned_heads": {"0": [1]}}, "M054", "pruned_heads"),
+    "activation": ("bert", {"hidden_act": "silu"}, "M054", "hidden_act.*silu.*gelu"),
+    "no activation": ("bert", {"hidden_act": ["gelu"]}, "M054", "hidden_act"),
+    "OpenAI-GPT's activation": ("openai-gpt", {"afn": "swish"}, "M054", "afn.*swish"),
+    "inner groups": ("albert", {"inner_group_num": 2}, "M054", "inner_group_num is 2"),
+    "groups": ("albert", {"num_hidden_groups": 4}, "M054", "num_hidden_groups is 4"),
+    "heads": ("bert", {"num_attention_heads": 5}, "M053", "heads.*5.*32"),
+    "width": ("bert", {"hidden_size": "wide"}, "M053", "width"),
+    "another width": ("bert", {"hidden_size": 64}, "M053", r"word_embeddings.weight has shape \(\d+, 32\), config.json says \(\d+, 64\)"),
+    "another inner width": ("bert", {"intermediate_size": 50}, "M053", r"intermediate.dense.weight has shape \(48, 32\).*\(50, 32\)"),
+    "Conv1D": ("gpt2", {"n_inner": 100}, "M053", r"c_fc.weight has shape \(32, 128\).*\(32, 100\)"),
+    "more layers": ("bert", {"num_hidden_layers": 3}, "M053", r"encoder.layer.2.*3 layers"),
+    "very many layers": ("gpt2", {"n_layer": 10**9}, "M053", r"h.999999999"),
+    "fewer layers": ("bert", {"num_hidden_layers": 1}, "M053", "also holds bert.encoder.layer.1"),
+    "epsilon": ("bert", {"layer_norm_eps": -1.0}, "M053", "epsilon"),
+    "positions": ("bert", {"max_position_embeddings": 41}, "M053", r"position_embeddings.weight has shape \(40, 32\).*\(41, 32\)"),
+    "fewer words": ("bert", {"vocab_size": 10}, "M053", "vocab_size is 10"),
+}
+
+
+@pytest.mark.parametrize("case", CONFIGS.values(), ids=CONFIGS.keys())
+def test_a_config_that_may_change_what_is_computed_is_refused(case: tuple[str, dict[str, Any], str, str], export: Export) -> None:
+    family, fields, code, words = case
+    out = export(family)
+    change(out, **fields)
+    with pytest.raises(MalmoiError, match=words) as caught:
+        read(out)
+    assert caught.value.code == code
+
+
+TENSORS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
+    "missing": (lambda t: t.pop("bert.encoder.layer.1.output.dense.bias"), r"layer.1.output.dense.bias is missing.*\(32,\)"),
+    "missing of the head": (lambda t: t.pop("cls.predictions.transform.LayerNorm.bias"), "transform.LayerNorm.bias is missing"),
+    "shape": (lambda t: t.update({"cls.predictions.bias": torch.zeros(3)}), r"cls.predictions.bias has shape \(3,\)"),
+    "extra": (lambda t: t.update({"bert.encoder.layer.1.adapter": torch.zeros(3)}), "also holds bert.encoder.layer.1.adapter"),
+    "not finite": (lambda t: t["bert.embeddings.LayerNorm.bias"].fill_(torch.nan), "embeddings.LayerNorm.bias.*finite"),
+    "whole numbers": (
+        lambda t: t.update({"cls.predictions.bias": torch.zeros(3, dtype=torch.int64)}),
+        "cls.predictions.bias is stored as I64",
+    ),
+    "twice": (lambda t: t.update({"embeddings.LayerNorm.bias": torch.zeros(32)}), "embeddings.LayerNorm.bias stands there twice"),
+    "untied": (lambda t: t.update({"cls.predictions.decoder.weight": torch.zeros(3, 3)}), "decoder.weight differs from bert.embeddings"),
+}
+
+
+@pytest.mark.parametrize("case", TENSORS.values(), ids=TENSORS.keys())
+def test_a_tensor_that_does_not_fit_is_named(case: tuple[Callable[[Any], Any], str], export: Export) -> None:
+    out = export("bert")
+    edit(out, case[0])
+    with pytest.raises(MalmoiError, match=case[1]) as caught:
+        read(out)
+    assert caught.value.code == "M053"
+
+
+def test_foreign_heads_are_left_behind_by_name(export: Export) -> None:
+    out = export("bert")
+    edit(out, lambda tensors: tensors.update({"classifier.weight": torch.zeros(2, 32)}))
+    assert read(out).dropped == ("classifier.weight",)
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.write_text, (self.path, "executed"))
+
+
+def test_a_pickle_is_never_opened(export: Export, tmp_path: Path) -> None:
+    out, trap = export("bert"), tmp_path / "trap"
+    (out / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(trap)))
+    (out / "modeling_bert.py").write_text(f"open({str(trap)!r}, 'w').write('executed')")
+    read(out)
+    (out / "model.safetensors").unlink()
+    with pytest.raises(MalmoiError, match=r"M053.*pytorch_model.bin.*pickle.*save_pretrained"):
+        read(out)
+    assert not trap.exists()
+
+
+def test_directories_that_are_none(export: Export, tmp_path: Path) -> None:
+    with pytest.raises(MalmoiError, match="M010"):
+        read(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MalmoiError, match=r"M053.*config.json"):
+        read(tmp_path / "empty")
+    out = export("bert")
+    whole = (out / "model.safetensors").read_bytes()
+    for size in (0, 4, 100, len(whole) - 1):
+        (out / "model.safetensors").write_bytes(whole[:size])
+        with pytest.raises(MalmoiError, match="M053.*safetensors"):
+            read(out)
+    (out / "config.json").write_text("[" * 100_000)
+    with pytest.raises(MalmoiError, match="M053.*config.json"):
+        read(out)
+
+
+def test_a_tokenizer_that_is_none(export: Export) -> None:
+    out = export("bert")
+    config = json.loads((out / "tokenizer_config.json").read_text())
+    (out / "tokenizer_config.json").write_text(json.dumps({**config, "auto_map": {"AutoTokenizer": ["x", None]}}))
+    with pytest.raises(MalmoiError, match="M054.*auto_map"):
+        read(out)
+    (out / "tokenizer_config.json").write_text(json.dumps(config))
+    (out / "tokenizer.json").write_text('{"model": {"type": "None", "vocab": {}}}')
+    with pytest.raises(MalmoiError, match="M053.*tokenizer.json"):
+        read(out)
+    (out / "tokenizer.json").unlink()
+    (out / "vocab.txt").write_text("[PAD]\n")
+    with pytest.raises(MalmoiError, match="M053.*vocab.txt.*save_pretrained"):
+        read(out)
+
+
+def test_marks_are_found_by_name_by_id_or_as_the_one_there_is(export: Export) -> None:
+    out = export("gpt2")
+    (out / "tokenizer_config.json").write_text(json.dumps({"eos_token": {"content": "[SEP]"}, "unk_token": "[SEP]"}))
+    change(out, bos_token_id=None, pad_token_id=None)
+    marks = read(out).vocabulary.marks
+    assert (marks.pad, marks.unknown, marks.begin, marks.end, marks.mask) == (3, 3, 3, 3, None)
+    (out / "tokenizer_config.json").unlink()
+    change(out, bos_token_id=2, eos_token_id=3, pad_token_id=0)
+    marks = read(out).vocabulary.marks
+    assert (marks.pad, marks.unknown, marks.begin, marks.end) == (0, 1, 2, 3)
+
+
+def test_two_models_that_do_not_belong_together(export: Export, tmp_path: Path) -> None:
+    out = export("electra")
+    shutil.copytree(out, tmp_path / "other")
+    change(tmp_path / "other" / "generator", num_attention_heads=2)
+    with pytest.raises(MalmoiError, match="M053.*num_attention_heads is 2"):
+        read(tmp_path / "other")
+    edit(out / "generator", lambda tensors: tensors["electra.embeddings.word_embeddings.weight"].add_(1.0))
+    with pytest.raises(MalmoiError, match="M053.*frontend.weight differs"):
+        read(out)
+    alone = read(out / "discriminator")
+    assert not alone.head and alone.spec.objective.kind == "masked"
+    assert {name.split(".")[0] for name in alone.dropped} == {"discriminator_predictions"}
+    assert read(out / "generator").head
+
+
+def test_the_verbs_go_round(export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = export("albert")
+    found = api.import_("transformers", paths=[source], out=tmp_path / "run")
+    assert found["head"] and found["objective"] == "masked" and found["left_behind"] == []
+    again = api.export(tmp_path / "run", format="transformers", out=tmp_path / "again")
+    assert again["notes"] == []
+    before, after = (load_file(path / "model.safetensors") for path in (source, tmp_path / "again"))
+    assert before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        assert (source / name).read_text() == (tmp_path / "again" / name).read_text()
+    api.export(tmp_path / "run", format="sentence-transformers", out=tmp_path / "sentences")
+    bare = api.import_("transformers", paths=[tmp_path / "sentences"], out=tmp_path / "bare")
+    assert bare["head"] is False and bare["left_behind"] == ["albert.pooler.bias", "albert.pooler.weight"]
+    api.export(tmp_path / "bare", format="transformers", out=tmp_path / "encoder")
+    assert json.loads((tmp_path / "encoder" / "config.json").read_text())["architectures"] == ["AlbertModel"]
+    with pytest.raises(MalmoiError, match="M004"):
+        api.import_("transformers", paths=[source], out=tmp_path / "run")
+    with pytest.raises(MalmoiError, match="M009.*transformers"):
+        api.import_("transformer", paths=[source], out=tmp_path / "x")
+    with pytest.raises(MalmoiError, match="M009.*2 paths"):
+        api.import_("transformers", paths=[source, source], out=tmp_path / "x")
+    with pytest.raises(MalmoiError, match="M051.*allennlp"):
+        api.export(tmp_path / "run", format="allennlp", out=tmp_path / "x")
+
+
+def test_an_interrupted_import_leaves_nothing(export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = export("gpt2")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("malmoi.train.checkpoint.save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            import_transformers(source, tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
