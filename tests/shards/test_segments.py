@@ -78,7 +78,10 @@ def test_both_segments_are_real_text(lengths: list[int], question: str, length: 
 
 
 def breaks_of(lengths: list[int]) -> st.SearchStrategy[list[int] | None]:
-    return st.none() | st.lists(st.integers(0, sum(lengths) - 1), unique=True).map(sorted)
+    def drawn(rate: float, seed: int) -> list[int]:
+        return np.flatnonzero(np.random.default_rng(seed).random(sum(lengths)) < rate).tolist()
+
+    return st.none() | st.builds(drawn, st.sampled_from([0.0, 0.05, 0.2, 0.5]), st.integers(0, 99))
 
 
 def lengths_before(lengths: list[int], document: int) -> int:
@@ -147,7 +150,7 @@ def near(place: int, possible: list[int]) -> int:
 def test_spans_equal_the_slow_reading(lengths: list[int], question: Question, key: int, data: st.DataObject) -> None:
     document = data.draw(st.sampled_from([index for index, length in enumerate(lengths) if length]))
     offset = data.draw(st.integers(0, lengths[document] - 1))
-    tokens = data.draw(st.integers(1, lengths[document] - offset))
+    tokens = data.draw(st.integers(1, lengths[document] - offset) | st.just(lengths[document] - offset))
     breaks = data.draw(breaks_of(lengths))
     start = lengths_before(lengths, document) + offset
     slow = slow_next if question == "next" else slow_order
