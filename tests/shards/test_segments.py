@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from malmoi.core.batch import Batch
 from malmoi.core.marks import Marks
 from malmoi.shards import Packed, Shards
-from malmoi.shards.draws import draws_of
+from malmoi.shards.draws import draws_of, keys_of
 from malmoi.shards.segments import Question, Segments, nearest
 
 MARKS = Marks(pad=0, unknown=1, begin=2, end=3, mask=4)
@@ -145,21 +145,29 @@ def near(place: int, possible: list[int]) -> int:
     return min(possible, key=lambda other: (abs(other - place), other), default=place)
 
 
-@settings(max_examples=300)
-@given(LENGTHS, QUESTIONS, st.integers(0, 1 << 62), st.data())
-def test_spans_equal_the_slow_reading(lengths: list[int], question: Question, key: int, data: st.DataObject) -> None:
-    document = data.draw(st.sampled_from([index for index, length in enumerate(lengths) if length]))
-    offset = data.draw(st.integers(0, lengths[document] - 1))
-    tokens = data.draw(st.integers(1, lengths[document] - offset) | st.just(lengths[document] - offset))
-    breaks = data.draw(breaks_of(lengths))
-    start = lengths_before(lengths, document) + offset
-    slow = slow_next if question == "next" else slow_order
-    expected = slow(lengths, breaks, document, start, tokens, draws_of(np.array([key]), 4)[0].tolist())
-    spans = Segments(numbered(lengths, breaks), question).spans(
-        np.array([document]), start=np.array([start]), tokens=np.array([tokens]), keys=np.array([key])
-    )
-    places, split = spans.places().tolist(), int(spans.first[0])
-    assert spans.labels is not None and (int(spans.labels[0]), places[:split], places[split:]) == expected
+@pytest.mark.parametrize("question", ["next", "order"])
+@pytest.mark.parametrize("breaks", [None, [], [0, 12, 17, 34], [3, 4, 9, 14, 20, 23, 24, 30], [0, 5, 12, 17, 25, 34, 35], list(range(36))])
+def test_spans_equal_the_slow_reading(question: Question, breaks: list[int] | None) -> None:
+    """Every piece that can be cut from five documents, with many keys."""
+    lengths = [12, 5, 0, 17, 2]
+    pieces = [
+        (document, lengths_before(lengths, document) + offset, tokens)
+        for document, length in enumerate(lengths)
+        for offset in range(length)
+        for tokens in range(1, length - offset + 1)
+    ] * 12
+    document, start, tokens = (np.array(part) for part in zip(*pieces, strict=True))
+    keys = keys_of(np.arange(len(pieces)), question)
+    draws = draws_of(keys, 4).tolist()
+    spans = Segments(numbered(lengths, breaks), question).spans(document, start=start, tokens=tokens, keys=keys)
+    slow, places, done = slow_next if question == "next" else slow_order, spans.places().tolist(), 0
+    assert spans.labels is not None
+    for index, piece in enumerate(pieces):
+        split = done + int(spans.first[index])
+        found = int(spans.labels[index]), places[done:split], places[split : done + piece[2]]
+        assert found == slow(lengths, breaks, *piece, draws[index]), piece
+        done += piece[2]
+    assert done == len(places)
 
 
 def test_the_edges_of_a_piece_do_not_tell_the_order() -> None:
