@@ -111,12 +111,12 @@ def finished(place: Path) -> int:
 
 
 def digest(run: Path, step: int) -> dict[str, str]:
-    """What the last checkpoint holds and what was recorded on the way, times apart."""
+    """What the last checkpoint holds and what was recorded on the way, times (and the seals over them) apart."""
     checkpoint = run / "checkpoints" / f"step-{step:08d}"
     names = ("model.safetensors", "optimizer.safetensors", "carry.safetensors")
     found = {name: hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() for name in names}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    timeless = [{key: value for key, value in line.items() if key not in ("seconds", "tokens_per_second")} for line in lines]
+    timeless = [{key: value for key, value in line.items() if key not in ("seconds", "tokens_per_second", "seal")} for line in lines]
     return {**found, "metrics": hashlib.sha256(json.dumps(timeless).encode()).hexdigest()}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from malmoi.core.journal import Journal
 from malmoi.core.progress import Silent
 from malmoi.core.recipe import AdamWSpec, SampledSoftmaxSpec, TrainingSpec
 from malmoi.health import examine_run
@@ -92,11 +93,15 @@ def test_a_rising_loss_is_found():
 def test_metrics_are_read_and_damage_is_found(tmp_path):
     path = tmp_path / "metrics.jsonl"
     assert history.read_metrics(path) == ([], [])
-    path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
-    assert history.read_metrics(path) == ([{"step": 1, "loss": 2.0}], [])
-    path.write_text('{"step": 1, "loss": 2.0}\n{"step" 2}\n{"step": 3}\n')
+    journal = Journal(path, after=0)
+    for step in (1, 2):
+        journal.write({"step": step, "loss": 2.0})
+    journal.close()
+    path.write_text(path.read_text() + '{"step": 3, "lo')
+    assert history.read_metrics(path) == ([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 2.0}], [])
+    path.write_text(path.read_text().replace('"step": 2', '"step": 3'))
     (finding,) = history.read_metrics(path)[1]
-    assert (finding.code, finding.level) == ("M131", "warning") and "line 2" in finding.message
+    assert (finding.code, finding.level) == ("M131", "error") and "line 2" in finding.message
 
 
 @pytest.mark.parametrize("settings", [{}, {"frontend": "tokens"}, {"softmax": SampledSoftmaxSpec(samples=10)}])

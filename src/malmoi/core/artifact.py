@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,20 @@ from malmoi.core.errors import MalmoiError
 MANIFEST = "manifest.json"
 NEW, OLD = ".malmoi-new", ".malmoi-old"
 """Endings of the hidden directories in which an artifact is made, and kept while another takes its place."""
+FAILPOINT = os.environ.get("MALMOI_FAILPOINT", "")
+"""For tests: the name of the place at which the process ends as if it were killed, `NAME` or `NAME:N` for the Nth time there."""
+
+
+def reached(name: str) -> None:
+    """A place at which a writer may be interrupted. Does nothing but for tests, see FAILPOINT."""
+    global FAILPOINT
+    if not FAILPOINT:
+        return
+    wanted, _, times = FAILPOINT.partition(":")
+    if name == wanted:
+        if int(times or 1) <= 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        FAILPOINT = f"{wanted}:{int(times) - 1}"
 
 
 def sha256(path: Path) -> str:
@@ -40,7 +55,9 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    reached(f"{path.name}-written")
     os.replace(temporary, path)
+    reached(f"{path.name}-renamed")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -61,14 +78,19 @@ def writing(directory: Path, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}{NEW}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
+    reached("artifact-begun")
     try:
         fields: dict[str, Any] = {}
         yield temporary, fields
+        reached("artifact-written")
         write_manifest(temporary, kind, fields)
+        reached("artifact-sealed")
         old = directory.with_name(f".{directory.name}.{os.getpid()}{OLD}")
         if directory.exists():
             os.replace(directory, old)
+            reached("artifact-old-aside")
         os.replace(temporary, directory)
+        reached("artifact-renamed")
         sync_directory(directory.parent)
         shutil.rmtree(old, ignore_errors=True)
     finally:
@@ -109,7 +131,8 @@ def write_manifest(directory: Path, kind: str, fields: dict[str, Any]) -> None:
 
 
 def seal(path: Path, manifest: dict[str, Any]) -> None:
-    """Write a manifest with the fingerprint of its own content, so that a damaged digit in it is found as surely as one in a file."""
+    """Write a manifest, or another small object, with the fingerprint of its own content, so that a damaged digit in it is found as
+    surely as one in a file."""
     content = json.loads(json.dumps({key: value for key, value in manifest.items() if key != "seal"}))
     write_json(path, {**content, "seal": fingerprint(content)})
 
@@ -119,15 +142,21 @@ def read_manifest(directory: Path, kind: str, *, next: str = "make it again.") -
     path = directory / MANIFEST
     if not path.is_file():
         raise MalmoiError("M006", path=directory, problem=f"it has no {MANIFEST}", next=next)
-    try:
-        manifest = json.loads(path.read_bytes())
-    except ValueError:
-        raise MalmoiError("M006", path=path, problem="it is not JSON", next=next) from None
-    if not isinstance(manifest, dict) or manifest.pop("seal", None) != fingerprint(manifest):
-        raise MalmoiError("M006", path=path, problem="it has changed since it was written", next=next)
+    manifest = read_sealed(path, next=next)
     if manifest.get("kind") != kind:
         raise MalmoiError("M006", path=directory, problem=f"it holds {manifest.get('kind')!r}, not {kind!r}", next=next)
     return manifest
+
+
+def read_sealed(path: Path, *, next: str) -> dict[str, Any]:
+    """What `seal` wrote, without the seal; MalmoiError M006 if it has changed since."""
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        raise MalmoiError("M006", path=path, problem="it is not JSON", next=next) from None
+    if not isinstance(content, dict) or content.pop("seal", None) != fingerprint(content):
+        raise MalmoiError("M006", path=path, problem="it has changed since it was written", next=next)
+    return content
 
 
 def verify(directory: Path, kind: str, *, next: str = "make it again.") -> dict[str, Any]:
@@ -140,6 +169,14 @@ def verify(directory: Path, kind: str, *, next: str = "make it again.") -> dict[
         if (found := sha256(path)) != facts["sha256"]:
             raise MalmoiError("M020", path=path, found=found[:12], expected=facts["sha256"][:12], next=next)
     return manifest
+
+
+def refuse_full(path: Path, needed: int, *, what: str) -> None:
+    """Raise MalmoiError M045 if the disk under `path` has less than `needed` bytes free."""
+    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise MalmoiError("M045", path=path, free=free / 1e6, needed=needed / 1e6, what=what)
 
 
 def sync_file(path: Path) -> None:

@@ -182,7 +182,9 @@ class VocabularyHeadSpec(Spec):
     """Share the input embedding (token input only)."""
     transform: Literal["none", "gelu", "gelu_tanh", "relu"] = "none"
     """A dense layer (to the width of the embedding), this activation and a norm before the output, as BERT has it."""
-    bias: bool = True
+    bias: Literal["none", "zero", "frequency"] = "zero"
+    """What is added to the logits: nothing, or a number a token that starts at 0, or at the logarithm of the token's frequency in the
+    training text, so that the first steps need not be spent on learning it."""
 
 
 class ModelSpec(Spec):
@@ -293,6 +295,18 @@ class AdamWSpec(Spec):
     """What decays: everything, or all but biases and norms (BERT, GPT)."""
 
 
+class GuardSpec(Spec):
+    """When the loop does not trust a step. A loss or gradient that is not finite is never applied, whatever stands here."""
+
+    nonfinite: PositiveInt = 5
+    """The run stops after so many such steps in a row."""
+    spike: PositiveFloat | None = None
+    """A loss so many standard deviations above its running mean is a spike: the run goes back to the last good checkpoint and passes over
+    the batches from there to the spike. None: spikes are taken as they come."""
+    rollbacks: NonNegativeInt = 3
+    """The run stops at a spike after so many returns."""
+
+
 class TrainingSpec(Spec):
     """The loop: how far, how fast, how safely. Exactly one of steps, tokens, minutes, epochs ends a run."""
 
@@ -313,6 +327,7 @@ class TrainingSpec(Spec):
     """The gradient is that of loss_scale x loss (bilm-tf: the window length, 20). Reported losses are not scaled."""
     accumulate: PositiveInt = 1
     """Windows whose gradients are added up before a step of the optimizer."""
+    guard: GuardSpec = GuardSpec()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the machine computes it in hardware."""
     validations: NonNegativeInt = 8

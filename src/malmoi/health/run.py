@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from malmoi.core.artifact import verify
+from malmoi.core.artifact import read_sealed, verify
 from malmoi.core.errors import MalmoiError
+from malmoi.core.journal import read_journal
 from malmoi.core.recipe import TrainingSpec
 from malmoi.health.finding import Finding
 from malmoi.train import checkpoint as checkpoints
@@ -20,35 +20,56 @@ from malmoi.train import checkpoint as checkpoints
 Metrics = Sequence[Mapping[str, Any]]
 PATIENCE, PATIENCE_WORDS = 50, 200_000
 """Predictions (for each output word, and in all) that a run may take before it has to be better than counting."""
+PARTS = ("forward", "backward", "next", "masked", "pair", "generator", "replaced")
+"""Names under which objectives report their losses."""
+LIKELIHOOD = {"masked": ("masked", "valid_loss"), "replaced": ("generator", "valid_generator"), "sequence": ("next", "valid_loss")}
+"""Where the plain likelihood of tokens stands, in training and in validation, if it is not the loss itself."""
 CLEARLY = 0.1
 """Nats above counting from which a model that had its time is an error: text without any order (random words) stays within."""
 
 
 def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[Finding]]:
-    """The lines of metrics.jsonl, and a finding (M131) if one of them cannot be read. No file: no lines."""
-    if not path.is_file():
-        return [], []
-    lines: list[dict[str, Any]] = []
-    text = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    for number, line in enumerate(text, start=1):
-        if not line or (number == len(text) and not line.endswith("}")):
-            continue  # the last line of a run that is being written, or was killed, may be half a line
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            problem = f"line {number} is not JSON."
-            next = "the numbers of the run are incomplete; its weights are not affected."
-            return lines, [Finding.of("M131", "warning", path=path, problem=problem, next=next)]
-    return lines, []
+    """The lines of metrics.jsonl, and a finding (M131) if it is not what was written. No file: no lines."""
+    try:
+        return read_journal(path), []
+    except MalmoiError as problem:
+        return [], [Finding.of_error(problem)]
+
+
+def records(directory: Path) -> list[Finding]:
+    """An error for every record of a run, beside its metrics, that is not what was written: events, the best checkpoint, evaluations."""
+    found: list[Finding] = []
+    for read, paths in (
+        (read_journal, [directory / "events.jsonl"]),
+        (lambda path: read_sealed(path, next="evaluate again."), sorted((directory / "evals").glob("*.json"))),
+        (checkpoints.read_best, [directory / "checkpoints"]),
+    ):
+        for path in paths:
+            try:
+                read(path)
+            except MalmoiError as problem:
+                found.append(Finding.of_error(problem))
+    return found
 
 
 def finite(metrics: Metrics) -> list[Finding]:
     """M127 for the first loss or gradient norm that is no number."""
     for line in metrics:
-        for name in ("loss", "forward", "backward", "gradient_norm", "valid_loss"):
+        for name in ("loss", *PARTS, "gradient_norm", "valid_loss"):
             if name in line and not (isinstance(line[name], int | float) and math.isfinite(line[name])):
                 return [Finding.of("M127", "error", name=name.replace("_", " "), step=line.get("step", 0), value=line[name])]
     return [Finding.good("numbers", f"every loss and gradient norm of {len(metrics):,} lines is finite")]
+
+
+def likelihoods(metrics: Metrics, objective: str) -> list[dict[str, Any]]:
+    """The lines with the likelihood of tokens as `loss` and `valid_loss`, without the other parts of an objective and without smoothing."""
+    if objective not in LIKELIHOOD:
+        return [dict(line) for line in metrics]
+    found = []
+    for line in metrics:
+        rest = {name: value for name, value in line.items() if name not in ("loss", "valid_loss")}
+        found.append(rest | {new: line[old] for new, old in zip(("loss", "valid_loss"), LIKELIHOOD[objective], strict=True) if old in line})
+    return found
 
 
 def unigram_entropy(distribution: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from malmoi.core.artifact import read_manifest, verify, write_json, writing
+from malmoi.core.artifact import NEW, reached, read_manifest, read_sealed, seal, verify, write_json, writing
 from malmoi.core.errors import MalmoiError
+from malmoi.train.processes import local, placed, whole
 
 KIND = "checkpoint"
+BEST = "best.json"
 AGAIN = "restore it from a copy, or go back to an earlier checkpoint of the run."
 
 
@@ -35,7 +38,7 @@ def module_tensors(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]
     aliases: dict[str, str] = {}
     first: dict[tuple[int, tuple[int, ...]], str] = {}
     for name, tensor in module.state_dict(keep_vars=True).items():
-        key = (tensor.data_ptr(), tuple(tensor.shape))
+        key = (id(tensor) if local(tensor) is not tensor else tensor.data_ptr(), tuple(tensor.shape))
         if key in first and tensor.numel():
             aliases[name] = first[key]
         else:
@@ -44,15 +47,24 @@ def module_tensors(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]
     return tensors, aliases
 
 
-def save(directory: Path, checkpoint: Checkpoint, module: nn.Module) -> Path:
-    """Write `directory/step-…`, whole or not at all. Returns its path."""
+def save(directory: Path, checkpoint: Checkpoint, module: nn.Module, *, writer: bool = True) -> Path:
+    """Write `directory/step-…`, whole or not at all. Returns its path.
+
+    What is divided among processes is gathered: every process has to call this, the one that is `writer` writes.
+    """
     path = directory / f"step-{checkpoint.step:08d}"
     tensors, aliases = module_tensors(module)
+    groups = {"model": tensors, "optimizer": checkpoint.optimizer, "carry": checkpoint.carry}
+    if not writer:
+        for tensor in (tensor for group in groups.values() for tensor in group.values()):
+            whole(tensor)
+        return path
     with writing(path, KIND) as (temporary, fields):
-        save_file(tensors, temporary / "model.safetensors", metadata={"aliases": json.dumps(aliases)})
-        for name, group in (("optimizer", checkpoint.optimizer), ("carry", checkpoint.carry)):
+        for name, group in groups.items():
             if group:
-                save_file({key: value.detach().contiguous() for key, value in group.items()}, temporary / f"{name}.safetensors")
+                found = {key: whole(value).detach().contiguous() for key, value in group.items()}
+                save_file(found, temporary / f"{name}.safetensors", metadata={"aliases": json.dumps(aliases)} if name == "model" else None)
+                reached(f"{name}-written")
         write_json(temporary / "state.json", checkpoint.facts)
         fields["step"] = checkpoint.step
     return path
@@ -105,7 +117,7 @@ def load_module(path: Path, module: nn.Module, *, verified: bool = False) -> Non
             if found.shape != tensor.shape:
                 problem = f"{name} is {tuple(found.shape)}, the spec says {tuple(tensor.shape)}"
                 raise MalmoiError("M032", what=path, problem=problem, next="load it with its own spec.json.")
-            tensor.copy_(found)
+            tensor.copy_(placed(found, tensor))
 
 
 def steps(directory: Path) -> list[Path]:
@@ -114,12 +126,23 @@ def steps(directory: Path) -> list[Path]:
 
 
 def best(directory: Path) -> Path | None:
-    """The checkpoint with the lowest validation loss, if one is recorded and there."""
-    pointer = directory / "best.json"
-    if not pointer.is_file():
-        return None
-    path = directory / json.loads(pointer.read_text(encoding="utf-8"))["checkpoint"]
-    return path if path.is_dir() else None
+    """The checkpoint with the lowest validation loss, if one is recorded and there. Raises MalmoiError M006 for a damaged record."""
+    recorded = read_best(directory)
+    path = directory / recorded["checkpoint"] if recorded else None
+    return path if path is not None and path.is_dir() else None
+
+
+def read_best(directory: Path) -> dict[str, Any] | None:
+    """{"checkpoint", "loss"} of the best one, if one is recorded."""
+    file = directory / BEST
+    return (
+        read_sealed(file, next="restore it from a copy, or take it away: the newest checkpoint is used then.") if file.is_file() else None
+    )
+
+
+def name_best(directory: Path, path: Path, loss: float) -> None:
+    """Record that the checkpoint `path` is the best."""
+    seal(directory / BEST, {"checkpoint": path.name, "loss": loss})
 
 
 def last_good(directory: Path) -> tuple[Path | None, list[MalmoiError]]:
@@ -139,7 +162,10 @@ def prune(directory: Path, keep: int) -> None:
     chosen = best(directory)
     for path in steps(directory)[:-keep]:
         if path != chosen:
-            shutil.rmtree(path)
+            aside = path.with_name(f".{path.name}.{os.getpid()}{NEW}")
+            os.replace(path, aside)  # in one go: half of a checkpoint would look like a damaged one
+            reached("pruned-aside")
+            shutil.rmtree(aside)
     for path in directory.glob(".step-*"):
         shutil.rmtree(path, ignore_errors=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import threading
@@ -11,30 +10,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from malmoi.core.artifact import write_json, write_text
 from malmoi.core.errors import MalmoiError
-from malmoi.core.progress import Progress
+from malmoi.core.progress import Progress, Silent
 from malmoi.core.recipe import TrainingSpec
 from malmoi.core.seeds import seed_of
-from malmoi.train import checkpoint as checkpoints
-from malmoi.train.checkpoint import Checkpoint
+from malmoi.train.budget import Batches, Budget, Position, schedule, total_steps
+from malmoi.train.guard import Mean, remembered, spikes, unfit
+from malmoi.train.keeper import Keeper, Record
 from malmoi.train.optimizer import Optimizer
+from malmoi.train.processes import Alone
 
-
-class Batches(Protocol):
-    """Where batches come from: any one of them, at once, by its number."""
-
-    tokens_per_step: int
-    """Predictions of a batch (a direction)."""
-    positions: int
-    """Predictions of an epoch."""
-
-    def batch(self, step: int) -> Any: ...
+__all__ = ["Batches", "Outcome", "autocast", "fast_bf16", "fit", "schedule", "total_steps"]
+STOPPING = ("SIGINT", "SIGTERM")
+KEYS = 1024
+"""At most so many keys of samples are written for one event."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +43,6 @@ class Outcome:
     tokens_per_second: float
 
 
-@dataclass(frozen=True)
-class Position:
-    """Where a run stands: optimizer steps, predictions seen, seconds spent (over all starts), best validation loss."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    best: float | None = None
-
-
 def fit(
     objective: nn.Module,
     *,
@@ -70,87 +54,174 @@ def fit(
     progress: Progress,
     validate: Callable[[], dict[str, float]] | None = None,
     resume: bool = False,
+    group: Alone | None = None,
 ) -> Outcome:
     """Train `objective` until the budget of `spec` is spent or a signal comes.
 
-    Writes `directory/metrics.jsonl` and `directory/checkpoints`. `validate` returns at least `loss` (nats). With `resume` the run goes on
-    from its last good checkpoint: for a budget in steps, tokens or epochs the result is the same as that of an uninterrupted
-    run, bit for bit on a CPU. Raises MalmoiError M040 for a loss that is not finite, M042/M043 for nothing to resume from.
+    Writes `directory/metrics.jsonl`, `events.jsonl` and `checkpoints`. `validate` returns at least `loss` (nats). With `resume` the run
+    goes on from its last good checkpoint: for a budget in steps, tokens or epochs the result is the same as that of an uninterrupted run,
+    bit for bit on a CPU. In a `group` every process calls this, with its own rows as `batches`.
+
+    Raises MalmoiError M040 for losses or gradients that stay not finite, M042/M043 for nothing to resume from, M044 for a process of the
+    group that was lost, M045 for a full disk, M047 for spikes that rollbacks do not cure.
     """
-    place = directory / "checkpoints"
-    place.mkdir(parents=True, exist_ok=True)
-    optimizer = Optimizer(objective, spec)
-    at, carry = _restore(objective, optimizer, place, device=device, progress=progress) if resume else (Position(), None)
-    metrics = _Metrics(directory / "metrics.jsonl", after=at.step)
-    began, earlier = time.monotonic(), at.seconds
-    saved, validated = began, _validations(spec, batches, at)
-    first_step, first_time, validating = at.step, began, 0.0
-    unit = getattr(batches, "unit", "words")
-    progress.stage("training", _total(spec, batches))
-    with _signals() as stop:
-        while (done := _fraction(spec, batches, at)) < 1.0 and not stop:
-            rate = spec.learning_rate * schedule(spec, done)
-            objective.train()
-            mean = _Mean()
-            for micro in range(spec.accumulate):
-                number = at.step * spec.accumulate + micro
-                torch.manual_seed(seed_of(seed, "step", number))
-                with autocast(spec, device):
-                    loss = objective.loss(batches.batch(number).to(device), carry)  # type: ignore[operator]
-                if loss.count:
-                    share = mean.add(loss)
-                    (loss.total * (spec.loss_scale / spec.accumulate * share)).backward()
-                carry = loss.carry
+    group = group or Alone()
+    micros = _Micros(objective, batches, spec=spec, seed=seed, device=device, group=group)
+    optimizer = Optimizer(objective, spec, group)
+    keeper = Keeper(objective, optimizer, directory=directory, spec=spec, group=group)
+    progress = progress if group.rank == 0 else Silent()
+    at, carry = keeper.restore(progress, device) if resume else (Position(), None)
+    keeper.refuse_full()
+    record, budget = Record(directory, after=at.step, group=group), Budget.of(spec, batches)
+    clock = _Clock(at, group, save_minutes=spec.save_minutes)
+    stopped, validated = "", budget.validations(spec, at)
+    progress.stage("training", budget.total)
+    with _signals() as caught, group.watched():
+        while budget.fraction(at) < 1.0 and not stopped:
+            rate = spec.learning_rate * schedule(spec, budget.fraction(at))
+            mean, before = Mean(group), carry
+            carry = micros.gradients(at, carry, mean)
             optimizer.scale(mean.rest(spec.accumulate))
             norm = optimizer.clip(spec.clip_norm)
-            if not (math.isfinite(mean.loss) and math.isfinite(norm)):
-                value = mean.loss if not math.isfinite(mean.loss) else f"{mean.loss} with gradient norm {norm}"
-                raise MalmoiError("M040", value=value, step=at.step + 1)
-            if mean.counts:
+            stopped, late = clock.agree(mean, caught)
+            if spikes(spec.guard, mean.loss, at):
+                at, carry = _back(keeper, record, mean.loss, at, progress=progress, device=device)
+                validated = min(validated, budget.validations(spec, at))
+                continue
+            at = replace(at, step=at.step + 1, tokens=at.tokens + micros.tokens, seconds=clock.seconds)
+            if (found := unfit(mean, norm)) is not None:
+                carry, at = before, _refuse(record, at, found, micros, limit=spec.guard.nonfinite)
+                optimizer.forget()
+            elif mean.count:
                 optimizer.step(rate)
-            now = time.monotonic()
-            tokens = at.tokens + batches.tokens_per_step * spec.accumulate
-            at = replace(at, step=at.step + 1, tokens=tokens, seconds=earlier + now - began)
-            speed = (at.step - first_step) * batches.tokens_per_step * spec.accumulate / (now - first_time)
-            if mean.counts:
+                at = remembered(mean.loss, replace(at, broken=0))
                 facts = {"loss": mean.loss, **mean.parts, "learning_rate": rate, "gradient_norm": norm}
-                metrics.write(at, {**facts, "tokens_per_second": round(speed)})
-            progress.advance(_done(spec, at), {"loss": f"{mean.loss:.3f}", f"{unit}/s": f"{speed:,.0f}", "step": at.step})
-            due = _validations(spec, batches, at) > validated and _affordable(spec, at, validating)
+                record.step(at, {**facts, "tokens_per_second": round(clock.speed(at))})
+            progress.advance(budget.done(at), {"loss": f"{mean.loss:.3f}", f"{micros.unit}/s": f"{clock.speed(at):,.0f}", "step": at.step})
+            due = budget.validations(spec, at) > validated and budget.affordable(at, clock.validating)
             if due and validate is not None:
-                validated = _validations(spec, batches, at)
-                at = _validate(objective, validate, at, metrics, progress=progress)
-                at = replace(at, seconds=earlier + time.monotonic() - began)
-                validating += time.monotonic() - now
-            late = time.monotonic() - saved > 60 * spec.save_minutes
+                validated = budget.validations(spec, at)
+                at = _validate(objective, validate, at, record, progress=progress, clock=clock)
             if late or (due and validate is not None) or (spec.save_steps and at.step % spec.save_steps == 0):
-                metrics.flush()
-                _save(objective, optimizer, at, carry, place, spec)
-                saved = time.monotonic()
-    metrics.close()
-    if at.step > first_step:
-        _save(objective, optimizer, at, carry, place, spec)
-    spent = max(at.seconds - earlier, 1e-9)
-    speed = (at.step - first_step) * batches.tokens_per_step * spec.accumulate / spent
-    return Outcome(
-        step=at.step, tokens=at.tokens, seconds=at.seconds, stopped=stop[0] if stop else "done", best=at.best, tokens_per_second=speed
+                record.flush()
+                keeper.save(at, carry)
+                clock.saved = time.monotonic()
+            stopped = stopped or (caught[0] if caught and group.world == 1 else "")
+    record.close()
+    if at.step > clock.first.step:
+        keeper.save(at, carry)
+    return Outcome(at.step, at.tokens, at.seconds, stopped=stopped or "done", best=at.best, tokens_per_second=clock.speed(at))
+
+
+class _Micros:
+    """The batches of a step and the gradients of their mean loss. read, keys: batches and samples (of this process) of the last step."""
+
+    def __init__(
+        self, objective: nn.Module, batches: Batches, *, spec: TrainingSpec, seed: int, device: torch.device, group: Alone
+    ) -> None:
+        self.objective, self.batches, self.spec, self.seed, self.device, self.group = objective, batches, spec, seed, device, group
+        self.tokens = batches.tokens_per_step * spec.accumulate
+        self.unit = getattr(batches, "unit", "words")
+        self.read: list[int] = []
+        self.keys: list[int] = []
+        self._loss = group.step(objective, spec.accumulate)
+
+    def gradients(self, at: Position, carry: Any, mean: Mean) -> Any:
+        """Leave the gradients of the step after `at` in the parameters and its losses in `mean`; the carry after it."""
+        self.objective.train()
+        first = (at.step + at.passed) * self.spec.accumulate
+        self.read, self.keys = list(range(first, first + self.spec.accumulate)), []
+        for number in self.read:
+            self._seed(number)
+            batch = self.batches.batch(number).to(self.device)
+            with autocast(self.spec, self.device):
+                loss = self._loss(batch, carry)
+            weight = mean.weight(loss)
+            if weight or self.group.world > 1:  # a group exchanges gradients in every backward pass, whoever has some
+                (loss.total * (self.spec.loss_scale / self.spec.accumulate * weight)).backward()
+            carry = loss.carry
+            self.keys += [] if getattr(batch, "keys", None) is None else batch.keys[:KEYS].tolist()
+        self.group.reduce_rows()
+        return carry
+
+    def _seed(self, number: int) -> None:
+        """Everything that is drawn for a batch follows from its number. The processes of a group draw the same candidates (which is done on
+        the CPU) and, on GPUs, dropout of their own."""
+        torch.manual_seed(seed_of(self.seed, "step", number))
+        if self.group.rank and self.device.type == "cuda":
+            torch.cuda.manual_seed(seed_of(self.seed, "step", number, "process", self.group.rank))
+
+
+class _Clock:
+    """Time as the first process of a group has it, so that all decide alike."""
+
+    def __init__(self, at: Position, group: Alone, *, save_minutes: float) -> None:
+        self.first, self.group = at, group
+        self.seconds = at.seconds
+        self.validating = 0.0
+        self.saved = time.monotonic()
+        self._began = self.saved - at.seconds
+        self._patience = 60 * save_minutes
+
+    def agree(self, mean: Mean, caught: list[str]) -> tuple[str, bool]:
+        """With the losses of all processes, know what any of them was told: (the signal that ends the run, whether a checkpoint is due)."""
+        now = time.monotonic()
+        mine = [now - self._began, float(now - self.saved > self._patience), self.validating]
+        signals = [float(name in caught) for name in STOPPING]
+        *raised, self.seconds, late, self.validating = mean.agree([*signals, *(mine if self.group.rank == 0 else [0.0] * len(mine))])
+        return next((name for name, times in zip(STOPPING, raised, strict=True) if times), ""), late > 0
+
+    def validated(self, seconds: float) -> float:
+        """Note the time that a validation took; how many seconds the run has now."""
+        self.validating += seconds
+        self.seconds = self.group.told(time.monotonic() - self._began)
+        return self.seconds
+
+    def speed(self, at: Position) -> float:
+        """Predictions a second since this start."""
+        return (at.tokens - self.first.tokens) / max(self.seconds - self.first.seconds, 1e-9)
+
+
+def _refuse(record: Record, at: Position, found: tuple[str, float], micros: _Micros, *, limit: int) -> Position:
+    """Note a step that is not applied. Raises MalmoiError M040 after `limit` in a row."""
+    what, value = found
+    at = replace(at, broken=at.broken + 1)
+    record.event(at, "not finite", what=what, value=str(value), batches=micros.read, keys=micros.keys)
+    if at.broken >= limit:
+        record.close()
+        raise MalmoiError("M040", what=what, value=value, step=at.step, times=at.broken)
+    return at
+
+
+def _back(keeper: Keeper, record: Record, loss: float, at: Position, *, progress: Progress, device: torch.device) -> tuple[Position, Any]:
+    """Undo the steps up to a spike. Raises MalmoiError M047 if that was done often enough."""
+    if at.rollbacks >= keeper.spec.guard.rollbacks:
+        record.event(at, "spike", loss=loss)
+        record.close()
+        raise MalmoiError("M047", loss=loss, step=at.step + 1, rollbacks=at.rollbacks)
+    keeper.optimizer.forget()
+    accumulate, spike = keeper.spec.accumulate, at
+    at, carry = keeper.roll_back(spike, progress, device)
+    record.back(at.step)
+    passed = [(at.step + spike.passed) * accumulate, (at.step + at.passed) * accumulate - 1]
+    record.event(at, "rolled back", loss=loss, mean=spike.mean, spike=spike.step + 1, passed=passed)
+    progress.note(
+        f"step {spike.step + 1:,}: the loss jumped to {loss:.3f}; back to step {at.step:,}, passing over batches {passed[0]}-{passed[1]}"
     )
+    return at, carry
 
 
-def schedule(spec: TrainingSpec, done: float) -> float:
-    """The learning rate at share `done` of the run, as a factor: linear warm-up, then decay to `floor`.
-
-    inverse_sqrt (Vaswani et al. 2017, section 5.3): after warm-up ~ 1 / sqrt(step), from 1 at its end.
-    """
-    if done < spec.warmup:
-        return max(done, 1e-3) / spec.warmup
-    if spec.decay == "none":
-        return 1.0
-    if spec.decay == "inverse_sqrt":
-        return spec.floor + (1.0 - spec.floor) * math.sqrt(max(spec.warmup, 1e-3) / max(done, 1e-3))
-    rest = (done - spec.warmup) / max(1.0 - spec.warmup, 1e-9)
-    shape = 1.0 - rest if spec.decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * rest))
-    return spec.floor + (1.0 - spec.floor) * shape
+def _validate(
+    objective: nn.Module, validate: Callable[[], dict[str, float]], at: Position, record: Record, *, clock: _Clock, progress: Progress
+) -> Position:
+    began = time.monotonic()
+    objective.eval()
+    with clock.group.unsharded():
+        facts = validate()
+    record.step(at, {f"valid_{name}": value for name, value in facts.items()})
+    progress.note(f"step {at.step:,}: validation perplexity {math.exp(facts['loss']):,.1f}")
+    best = min(facts["loss"], at.best if at.best is not None else math.inf)
+    return replace(at, best=best, seconds=clock.validated(time.monotonic() - began))
 
 
 def autocast(spec: TrainingSpec, device: torch.device) -> torch.autocast:
@@ -164,132 +235,6 @@ def fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def total_steps(spec: TrainingSpec, batches: Batches) -> int | None:
-    """Optimizer steps of a budget in steps, tokens or epochs; None for one in minutes."""
-    step = batches.tokens_per_step * spec.accumulate
-    if spec.steps is not None:
-        return spec.steps
-    if spec.tokens is not None:
-        return max(1, math.ceil(spec.tokens / step))
-    if spec.minutes is not None:
-        return None
-    return max(1, math.ceil((spec.epochs or 1.0) * batches.positions / step))
-
-
-def _fraction(spec: TrainingSpec, batches: Batches, at: Position) -> float:
-    steps = total_steps(spec, batches)
-    return at.step / steps if steps is not None else at.seconds / (60 * (spec.minutes or 1.0))
-
-
-def _total(spec: TrainingSpec, batches: Batches) -> float:
-    """What `_done` reaches at the end: steps, or seconds for a budget in minutes."""
-    steps = total_steps(spec, batches)
-    return steps if steps is not None else 60 * (spec.minutes or 1.0)
-
-
-def _done(spec: TrainingSpec, at: Position) -> float:
-    timed = spec.minutes is not None and spec.steps is None and spec.tokens is None
-    return at.seconds if timed else float(at.step)
-
-
-def _validations(spec: TrainingSpec, batches: Batches, at: Position) -> int:
-    """How many validations are due by now; the last falls on the end of the run."""
-    return min(int(_fraction(spec, batches, at) * spec.validations + 1e-9), spec.validations)
-
-
-def _affordable(spec: TrainingSpec, at: Position, validating: float) -> bool:
-    """Under a budget in minutes, validations on the way take a tenth of the time at most; the one at the end always takes place."""
-    timed = spec.minutes is not None and spec.steps is None and spec.tokens is None
-    return not timed or validating <= 0.1 * at.seconds or at.seconds >= 60 * (spec.minutes or 0.0)
-
-
-def _validate(
-    objective: nn.Module, validate: Callable[[], dict[str, float]], at: Position, metrics: _Metrics, *, progress: Progress
-) -> Position:
-    objective.eval()
-    facts = validate()
-    metrics.write(at, {f"valid_{name}": value for name, value in facts.items()})
-    progress.note(f"step {at.step:,}: validation perplexity {math.exp(facts['loss']):,.1f}")
-    return replace(at, best=min(facts["loss"], at.best if at.best is not None else math.inf))
-
-
-def _save(objective: nn.Module, optimizer: Optimizer, at: Position, carry: Any, place: Path, spec: TrainingSpec) -> None:
-    path = place / f"step-{at.step:08d}"
-    if not (path / "manifest.json").is_file():
-        facts = {"step": at.step, "tokens": at.tokens, "seconds": at.seconds, "best": at.best}
-        checkpoints.save(place, Checkpoint(at.step, facts, optimizer.tensors(), checkpoints.flatten(carry)), objective)
-    recorded = checkpoints.best(place)
-    known = json.loads((place / "best.json").read_text())["loss"] if recorded else math.inf
-    if at.best is not None and at.best < known:
-        write_json(place / "best.json", {"checkpoint": path.name, "loss": at.best})
-    checkpoints.prune(place, spec.keep)
-
-
-def _restore(objective: nn.Module, optimizer: Optimizer, place: Path, *, device: torch.device, progress: Progress) -> tuple[Position, Any]:
-    path, problems = checkpoints.last_good(place)
-    for problem in problems:
-        progress.note(f"passed over a damaged checkpoint: {problem}")
-    if path is None:
-        raise MalmoiError("M043", path=place, problem=problems[0].message) if problems else MalmoiError("M042", path=place.parent)
-    found = checkpoints.load(path)
-    checkpoints.load_module(path, objective, verified=True)
-    optimizer.load({name: tensor.to(device) if tensor.ndim else tensor for name, tensor in found.optimizer.items()})
-    carry = checkpoints.unflatten({name: tensor.to(device) for name, tensor in found.carry.items()})
-    return Position(**found.facts), carry
-
-
-class _Mean:
-    """Losses of the micro-batches of a step, each as heavy as its number of predictions.
-
-    The weight of a gradient has to be known before all counts are: it is taken relative to the first micro-batch (`add`), and what is
-    missing to the exact mean is a factor of them all (`rest`), 1 where all counts are equal.
-    """
-
-    def __init__(self) -> None:
-        self.counts: list[int] = []
-        self.loss = 0.0
-        self.parts: dict[str, float] = {}
-
-    def add(self, loss: Any) -> float:
-        """Take in a loss over at least one prediction; its weight relative to the first."""
-        self.counts.append(loss.count)
-        share = loss.count / sum(self.counts)
-        self.loss += share * (loss.total.item() - self.loss)
-        for name, value in loss.parts.items():
-            before = self.parts.get(name, 0.0)
-            self.parts[name] = before + share * (value.item() - before)
-        return float(loss.count / self.counts[0])
-
-    def rest(self, micros: int) -> float:
-        """The factor that makes the sum of the weighted gradients, each divided by `micros`, that of the mean over all predictions."""
-        return self.counts[0] * micros / sum(self.counts) if self.counts else 1.0
-
-
-class _Metrics:
-    """metrics.jsonl: one object a line. Going on from a checkpoint drops the lines of steps that will be done again."""
-
-    def __init__(self, path: Path, *, after: int) -> None:
-        if path.exists():
-            lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
-            write_text(path, "".join(line + "\n" for line in lines if json.loads(line)["step"] <= after))
-        self.file = open(path, "a", encoding="utf-8")
-        self.flushed = time.monotonic()
-
-    def write(self, at: Position, facts: dict[str, float]) -> None:
-        rounded = {name: round(value, 6) for name, value in facts.items()}
-        self.file.write(json.dumps({"step": at.step, "tokens": at.tokens, "seconds": round(at.seconds, 3), **rounded}) + "\n")
-        if time.monotonic() - self.flushed > 1.0:
-            self.file.flush()
-            self.flushed = time.monotonic()
-
-    def flush(self) -> None:
-        """Nothing of what was written is lost when the process is killed."""
-        self.file.flush()
-
-    def close(self) -> None:
-        self.file.close()
 
 
 @contextmanager

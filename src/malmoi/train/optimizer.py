@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from malmoi.core.recipe import AdagradSpec, AdamWSpec, TrainingSpec
+from malmoi.train.processes import Alone, local, placed
 
 State = dict[str, Tensor]
 
 
 class Optimizer:
-    """Updates the parameters of a module in place. `steps` counts the updates."""
+    """Updates the parameters of a module in place. `steps` counts the updates. Of parameters that are divided among the processes of
+    `group` each updates its part."""
 
-    def __init__(self, module: nn.Module, spec: TrainingSpec) -> None:
+    def __init__(self, module: nn.Module, spec: TrainingSpec, group: Alone | None = None) -> None:
+        self.group = group or Alone()
         self.named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.choice = spec.optimizer
         self.steps = 0
@@ -34,19 +37,26 @@ class Optimizer:
 
     def clip(self, largest: float | None) -> float:
         """Scale all gradients so that their global norm is at most `largest`; the norm before."""
-        gradients = []
+        gradients: list[Tensor] = []
+        divided: list[Tensor] = []
         for parameter in self.named.values():
             if parameter.grad is not None:
                 if parameter.grad.is_sparse:
                     parameter.grad = parameter.grad.coalesce()
-                gradients.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
-        if not gradients:
-            return 0.0
-        norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])))
+                gradient = parameter.grad._values() if parameter.grad.is_sparse else parameter.grad
+                (divided if hasattr(gradient, "to_local") else gradients).append(local(gradient))
+        norm = _norm(gradients)
+        if divided:
+            norm = math.sqrt(norm**2 + self.group.summed([_norm(divided) ** 2])[0])
         if largest is not None and norm > largest:
-            for gradient in gradients:
+            for gradient in (*gradients, *divided):
                 gradient.mul_(largest / norm)
         return norm
+
+    def forget(self) -> None:
+        """Drop the gradients without applying them."""
+        for parameter in self.named.values():
+            parameter.grad = None
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -58,7 +68,8 @@ class Optimizer:
             if gradient is None:
                 continue
             if not gradient.is_sparse:
-                whole.append((parameter, gradient, self.states[name]))
+                state = {key: local(value) for key, value in self.states[name].items()}
+                whole.append((local(parameter), local(gradient), state))
                 continue
             gradient = gradient.coalesce()
             rows, values = gradient._indices()[0], gradient._values()
@@ -80,7 +91,7 @@ class Optimizer:
         self.steps = int(tensors["steps"])
         for name, state in self.states.items():
             for key, value in state.items():
-                value.copy_(tensors[f"{name}/{key}"])
+                value.copy_(placed(tensors[f"{name}/{key}"], value))
 
     def _fresh(self, parameter: Tensor) -> State:
         if isinstance(self.choice, AdagradSpec):
@@ -108,6 +119,12 @@ class Optimizer:
             _adamw(weights, gradient, state, rate, choice=self.choice, steps=self.steps)
         else:
             _adagrad(weights, gradient, state, rate)
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    if not tensors:
+        return 0.0
+    return float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors])))
 
 
 def _adagrad(weights: Tensor, gradient: Tensor, state: State, rate: float) -> None:
