@@ -13,7 +13,7 @@ from malmoi.core.spec import validate
 from malmoi.health import Finding, examine_corpus, examine_run, examine_shards
 from malmoi.shards import Shards
 from malmoi.shards.store import ENDS
-from malmoi.vocab import Vocabulary
+from malmoi.vocab import load_vocabulary
 
 
 def diagnose(path: Path) -> list[Finding]:
@@ -23,7 +23,7 @@ def diagnose(path: Path) -> list[Finding]:
         if kind == "run":
             return _run(path)
         if kind == "shards":
-            return examine_shards(path, Vocabulary.load(_beside(path)))
+            return examine_shards(path, load_vocabulary(_beside(path)))
         if kind == "corpus":
             return _corpus(path)
     except MalmoiError as problem:
@@ -43,15 +43,21 @@ def _kind(path: Path) -> str:
 
 def _run(path: Path) -> list[Finding]:
     opened = runs.load_run(path)
-    stored = path / "shards"
-    shards = Shards.open(stored, opened.vocabulary) if stored.is_dir() else None
-    parts = {"objective": opened.objective, "vocabulary": opened.vocabulary, "shards": shards}
-    return examine_run(opened.spec, directory=path, step=opened.step, **parts)  # type: ignore[arg-type]
+    shards, source = (Shards.open(path / part, opened.vocabulary) if (path / part).is_dir() else None for part in ("shards", "sources"))
+    return examine_run(
+        opened.spec,
+        objective=opened.objective,
+        vocabulary=opened.vocabulary,
+        shards=shards,
+        source=source,
+        directory=path,
+        step=opened.step,
+    )
 
 
 def _corpus(path: Path) -> list[Finding]:
     facts = json.loads((path / "corpus.json").read_text(encoding="utf-8"))
-    return examine_corpus(facts["sources"], text=validate(TextSpec, facts["text"]), vocabulary=Vocabulary.load(path / "vocab"))
+    return examine_corpus(facts["sources"], text=validate(TextSpec, facts.get("text", {})), vocabulary=load_vocabulary(path / "vocab"))
 
 
 def _beside(shards: Path) -> Path:

@@ -1,7 +1,8 @@
 """The checks behind `malmoi doctor`, each a small function over plain parts that returns findings."""
 
-from malmoi.health.examine import examine_corpus, examine_objective, examine_run, examine_shards, history_of
+from malmoi.health.examine import examine_corpus, examine_objective, examine_shards
 from malmoi.health.finding import BrokenContract, Finding, Level, raise_errors
+from malmoi.health.trained import examine_run, history_of
 
 __all__ = [
     "BrokenContract",

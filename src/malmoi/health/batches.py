@@ -187,12 +187,18 @@ def _alone(batch: Batch, row: int, segment: int) -> Batch:
 
 def _mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     """The batch with everything of shape (R, T) changed."""
-    optional = {name: getattr(batch, name) for name in ("words", "types", "prefix", "values")}
+
+    def maybe(part: Tensor | None) -> Tensor | None:
+        return None if part is None else change(part)
+
     return replace(
         batch,
         ids=change(batch.ids),
         segments=change(batch.segments),
         positions=change(batch.positions),
         targets={name: change(target) for name, target in batch.targets.items()},
-        **{name: None if part is None else change(part) for name, part in optional.items()},
+        words=maybe(batch.words),
+        types=maybe(batch.types),
+        prefix=maybe(batch.prefix),
+        values=maybe(batch.values),
     )

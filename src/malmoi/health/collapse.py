@@ -14,7 +14,7 @@ from malmoi.core.batch import Batch
 from malmoi.health.batches import plain
 from malmoi.health.bench import undisturbed
 from malmoi.health.finding import Finding, Level
-from malmoi.objectives import Objective
+from malmoi.objectives import BiLM, Objective
 
 LOOK = "look at the learning rate and the loss curve; a healthy layer tells random words apart."
 TRAIN_ON = "train on: in the first steps a model learns what all words have in common."
@@ -36,13 +36,18 @@ DEAD_SHARE = 0.5
 def collapse(objective: Objective, batches: Iterable[Batch], *, early: bool = False) -> list[Finding]:
     """Mean cosine and effective rank (M124) and constant dimensions (M125) of every layer, over the tokens of `batches`.
 
+    Transformers have a large mean in few dimensions (GPT-2's last layers reach a cosine of 0.99; Ethayarajh 2019, figure 1): of them a
+    high cosine is a warning, and only a lost rank an error. The first position of a text, where attention rests if there is nothing to
+    see, may have a vector many times as long as all others (Xiao et al. 2024), and is left out.
     early: the model had little time to learn, so what would be an error is a warning.
     """
     found, facts = [], []
+    attends = not isinstance(objective, BiLM)
     for layer, x_ND in enumerate(layer_vectors(objective, batches)):
         cosine, rank, constant, width = mean_cosine(x_ND), effective_rank(x_ND), constant_dimensions(x_ND), x_ND.shape[1]
         hopeless = not (cosine < COSINE_NEVER and rank > RANK_NEVER)
-        bad = hopeless or (not early and not (cosine < COSINE_ERROR and rank > RANK_ERROR))
+        narrow = not ((cosine < COSINE_ERROR or attends) and rank > RANK_ERROR)
+        bad = hopeless or (not early and narrow)
         if bad or not (cosine < COSINE_WARNING and rank > RANK_WARNING):
             problem = f"the mean cosine between random tokens is {cosine:.3f}, their effective rank {rank:.1f} of {width}"
             next = TRAIN_ON if early and not hopeless else LOOK
@@ -66,8 +71,11 @@ def layer_vectors(objective: Objective, batches: Iterable[Batch]) -> list[Tensor
             traces = objective.traces(plain(objective, batch), carry)
             carry = {name: trace.state for name, trace in traces.items()}
             all_layers = zip(*(trace.layers for trace in traces.values()), strict=True)
-            read_RT = (batch if batch.source is None else batch.source).segments[: len(batch.ids) // len(traces)] > 0
-            layers.append([torch.cat(each, dim=-1)[read_RT].double().cpu() for each in all_layers])
+            read = batch if batch.source is None else batch.source
+            wanted_RT = read.segments[: len(batch.ids) // len(traces)] > 0
+            if not isinstance(objective, BiLM):
+                wanted_RT &= read.positions > 0
+            layers.append([torch.cat(each, dim=-1)[wanted_RT].double().cpu() for each in all_layers])
     return [torch.cat(parts) for parts in zip(*layers, strict=True)]
 
 

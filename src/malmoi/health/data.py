@@ -12,7 +12,7 @@ from malmoi.core.errors import MalmoiError
 from malmoi.corpus import Document
 from malmoi.health.finding import Finding
 from malmoi.shards import Shards
-from malmoi.vocab import UNK, Vocabulary
+from malmoi.vocab import UNK, Subwords, Vocabulary
 
 UNKNOWN_LIMIT = 0.20
 """The limit at which `pretrain` stops too."""
@@ -24,6 +24,7 @@ LINES = 2_000_000
 """Lines and documents that are remembered (16 bytes of hash each, about 200 MB)."""
 WORDS = 20_000_000
 """Ids of shards that are counted."""
+FALL_BACK = "take a vocabulary that falls back to bytes: subwords.algorithm=bpe, byte_bpe or unigram; or train it on this text."
 
 
 def unknown_flood(rate: float, *, where: str, size: int, next: str) -> list[Finding]:
@@ -74,6 +75,13 @@ class TextSurvey:
     def unknown_rate(self, known: Callable[[str], bool]) -> float:
         """Share of the tokens whose word is not known."""
         return sum(count for word, count in self.words.items() if not known(word)) / max(self.words.total(), 1)
+
+    def unknown_pieces(self, vocabulary: Subwords) -> tuple[float, int]:
+        """(share of the pieces that are unknown, pieces), of the words one by one."""
+        ids, ends = vocabulary.encode_flat(list(self.words))
+        counts = np.fromiter(self.words.values(), np.int64, len(self.words))
+        weights = np.repeat(counts, np.diff(ends, prepend=0))
+        return float(weights[ids == vocabulary.marks.unknown].sum() / max(weights.sum(), 1)), int(weights.sum())
 
 
 class _Repeats:
@@ -148,7 +156,14 @@ def indexed(shards: Shards, vocabulary: Vocabulary, *, size: int) -> list[Findin
     return found + _same_counts(counted, vocabulary, whole=len(ids) == shards.tokens)
 
 
-def documents_at_rest(shards: Shards, vocabulary: Vocabulary) -> list[Finding]:
+def pieces_at_rest(shards: Shards, vocabulary: Subwords) -> list[Finding]:
+    """M101 for shards of subwords: the share of ids that are the unknown mark."""
+    ids = shards.ids(0, min(shards.tokens, WORDS))
+    rate = float((ids == vocabulary.marks.unknown).mean()) if len(ids) else 0.0
+    return unknown_flood(rate, where="the shards", size=len(vocabulary), next=FALL_BACK)
+
+
+def documents_at_rest(shards: Shards, vocabulary: Vocabulary | Subwords) -> list[Finding]:
     """M103 and M104 for the documents of shards: how many repeat another one word for word, and how many are empty."""
     repeats = _Repeats()
     stop = int(np.searchsorted(shards.ends, WORDS, side="right"))
@@ -162,11 +177,15 @@ def documents_at_rest(shards: Shards, vocabulary: Vocabulary) -> list[Finding]:
         found.append(Finding.of("M104", "warning", count=empty, total=shards.documents, example=example))
     if repeats.rate > DUPLICATES_WARNING:
         most, ids = repeats.most
-        words = " ".join(vocabulary.words[int(word)] for word in ids.removesuffix("...").split()[:8])
+        words = _text(vocabulary, [int(word) for word in ids.removesuffix("...").split()[:8]])
         facts = {"rate": repeats.rate, "repeated": repeats.repeated, "count": repeats.count, "most": most, "example": words}
         found.append(Finding.of("M103", "warning", what="documents", **facts))
     facts_found = f"{repeats.rate:.2%} of {repeats.count:,} documents repeat another, {empty:,} are empty"
     return found or [Finding.good("documents", facts_found)]
+
+
+def _text(vocabulary: Vocabulary | Subwords, ids: list[int]) -> str:
+    return vocabulary.decode(ids) if isinstance(vocabulary, Subwords) else " ".join(vocabulary.words[id] for id in ids)
 
 
 def _same_counts(counted: np.ndarray, vocabulary: Vocabulary, *, whole: bool) -> list[Finding]:

@@ -14,6 +14,7 @@ from malmoi.core.batch import Batch
 from malmoi.health.batches import documents_of, rows_of
 from malmoi.health.bench import traces_of, undisturbed, without_dropout
 from malmoi.health.finding import Finding
+from malmoi.nn import Trace
 from malmoi.objectives import BiLM, Objective
 
 PACKED = 1e-5
@@ -29,9 +30,9 @@ def packing(objective: Objective, batch: Batch) -> list[Finding]:
     with undisturbed(objective), torch.no_grad():
         view = objective.view(batch)
         objective.eval()
-        packed = {name: traces.layers for name, traces in traces_of(objective, view).items()}
+        packed = {name: trace.layers for name, trace in _encoded(objective, view).items()}
         for row, segment, alone in documents_of(view):
-            for name, trace in traces_of(objective, alone).items():
+            for name, trace in _encoded(objective, alone).items():
                 whole = view.source if view.source is not None and name == "model" else view
                 place = (whole.segments[row] == segment).nonzero().flatten()
                 for layer, (together_RTD, alone_1TD) in enumerate(zip(packed[name], trace.layers, strict=True)):
@@ -42,6 +43,13 @@ def packing(objective: Objective, batch: Batch) -> list[Finding]:
                         problem = f"document {segment} of row {row} differs in {where} by {apart:.1e} of its size"
                         return [Finding.of("M135", "error", problem=problem)]
     return [Finding.good("packing", f"documents in packed rows and alone agree to {max(worst, 1e-9):.0e}, {compared} layers compared")]
+
+
+def _encoded(objective: Objective, view: Batch) -> dict[str, Trace]:
+    """The trace of each model over the view itself: what a generator would draw goes by the place in the row."""
+    if view.source is not None:
+        return traces_of(objective, view)
+    return {name: model.encode(view) for name, model in objective.models().items()}
 
 
 def accumulation(objective: Objective, batch: Batch) -> list[Finding]:
