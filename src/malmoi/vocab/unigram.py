@@ -43,7 +43,8 @@ def learn(words: dict[str, int], size: int) -> list[tuple[str, float]]:
         alive = np.flatnonzero(np.isfinite(scores))
         if len(alive) <= wanted:
             break
-        loss = np.where(pieces.lengths == 1, np.inf, expected * (scores - _alternatives(pieces, scores)))[alive]
+        missed = expected[alive] * (scores[alive] - _alternatives(pieces, scores)[alive])
+        loss = np.where(pieces.lengths[alive] == 1, np.inf, missed)
         left = max(wanted, int(SHRINK * len(alive)))
         scores[alive[np.argsort(-loss, kind="stable")[left:]]] = -np.inf
         edges = edges.of(np.isfinite(scores[edges.piece]))
