@@ -111,6 +111,9 @@ def train(
         facts = summary(prepared)
         _tell(facts, progress)
         objective = build(spec, **prepared.vocabulary.sizes())
+        if isinstance(prepared.vocabulary, Subwords):
+            words = unigram_of(prepared.shards, size=objective.output_size, marks=prepared.vocabulary.marks)
+            objective.head.start_at(torch.from_numpy(words).float())
         check_visibility(objective)
         objective.to(place)
         going_on = resume and bool(checkpoints.steps(out / "checkpoints"))

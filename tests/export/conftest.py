@@ -72,7 +72,7 @@ CAUSAL: dict[str, Any] = {
         "feedforward": {"width": 128, "activation": "gelu_tanh"},
         "norm": "pre",
     },
-    "head": {"tied": True, "bias": False},
+    "head": {"tied": True, "bias": "none"},
 }
 BASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "bert": ({"kind": "masked"}, ENCODER),

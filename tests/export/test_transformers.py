@@ -133,8 +133,8 @@ UNWRITABLE: dict[str, tuple[str, dict[str, Any], str]] = {
     "transform": ("bert", {"model.head.transform": "none"}, "model.head.transform is none"),
     "other transform": ("bert", {"model.head.transform": "relu"}, "model.head.transform is relu"),
     "generator's transform": ("electra", {"model.head.transform": "relu"}, "model.head.transform is relu"),
-    "bias": ("gpt2", {"model.head.bias": True}, "model.head.bias is true"),
-    "no bias": ("bert", {"model.head.bias": False}, "model.head.bias is false"),
+    "bias": ("gpt2", {"model.head.bias": "zero"}, "model.head.bias is zero"),
+    "no bias": ("bert", {"model.head.bias": "none"}, "model.head.bias is none"),
     "untied factor": ("albert", {"model.head.tied": False}, "model.head.tied is false"),
     "adaptive": ("bert", {"model.head": {"softmax": {"kind": "adaptive"}}}, "model.head.softmax.kind is adaptive"),
     "rounded groups": ("albert", {"model.backbone.depth": 18, "model.backbone.groups": 14}, "model.backbone.groups is 14"),
@@ -158,7 +158,7 @@ def parts_of_nothing(spec: Any) -> Any:
 
 
 def test_where_only_the_encoder_is_written_the_head_does_not_matter(export: Export) -> None:
-    out = export("bert", {"model.head": {"tied": False, "transform": "none", "bias": False}}, sentences=True)
+    out = export("bert", {"model.head": {"tied": False, "transform": "none", "bias": "none"}}, sentences=True)
     assert "embeddings.LayerNorm.weight" in names(out)
 
 

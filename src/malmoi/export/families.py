@@ -85,14 +85,14 @@ _HOLDS = {
     "frontend.scale": (False,),
     "head.softmax.kind": ("full", "sampled"),
 }
-_ENCODER = _HOLDS | {"backbone.mixer.sees": ("full",), "backbone.norm": ("post",), "frontend.norm": (True,), "head.bias": (True,)}
+_ENCODER = _HOLDS | {"backbone.mixer.sees": ("full",), "backbone.norm": ("post",), "frontend.norm": (True,), "head.bias": ("zero", "frequency")}
 _CAUSAL = _HOLDS | {
     "backbone.mixer.sees": ("causal",),
     "frontend.norm": (False,),
     "frontend.types": (0,),
     "frontend.width": (None,),
     "backbone.share": ("none", "feedforward", "attention", "all"),
-    "head.bias": (False,),
+    "head.bias": ("none",),
     "head.transform": ("none",),
 }
 _ACTIVATION = ("backbone.feedforward.activation", "head.transform")

@@ -186,6 +186,7 @@ class VocabularyHead(nn.Module):
         self.size = size
         self.samples = candidates(spec, size)
         self.adaptive: nn.AdaptiveLogSoftmaxWithLoss | None = None
+        self.starts_at_frequency = spec.bias == "frequency" and not isinstance(spec.softmax, AdaptiveSoftmaxSpec)
         out = width if tied is None else tied.shape[1]
         self.transform = Transform(width, out, activation=spec.transform, epsilon=epsilon) if spec.transform != "none" else nn.Identity()
         cutoffs = [cutoff for cutoff in getattr(spec.softmax, "cutoffs", ()) if cutoff < size - 1]
@@ -193,10 +194,16 @@ class VocabularyHead(nn.Module):
             self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(width, size, cutoffs, div_value=spec.softmax.factor, head_bias=True)
             return
         self.weight = nn.Parameter(torch.randn(size, width) / math.sqrt(width)) if tied is None else tied
-        if spec.bias:
+        if spec.bias != "none":
             self.bias = nn.Parameter(torch.zeros(size))
         else:
             self.register_buffer("bias", torch.zeros(size), persistent=False)
+
+    @torch.no_grad()
+    def start_at(self, frequency_V: Tensor) -> None:
+        """Let the bias be the logarithm of each token's share (V,), where the spec wants it so."""
+        if self.starts_at_frequency:
+            self.bias.copy_(frequency_V.log())
 
     @property
     def sparse(self) -> bool:

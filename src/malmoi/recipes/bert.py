@@ -6,6 +6,8 @@ smaller ones state what they leave out.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from malmoi.core.recipe import (
     AdamWSpec,
     AttentionSpec,
@@ -22,6 +24,8 @@ from malmoi.core.recipe import (
 )
 
 PAPER = "Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers, NAACL, https://aclanthology.org/N19-1423"
+
+Bias = Literal["none", "zero", "frequency"]
 
 
 def bert_base() -> RunSpec:
@@ -70,7 +74,8 @@ def bert_small() -> RunSpec:
     """BERT for an evening without a GPU: 4 layers of 256, 4 heads, rows of 128, 60 minutes.
 
     Paper: BERT, made small. The run is short, so the rate is 1e-3 with a linear decay over the run, and nothing is dropped out (a
-    short run never reads a text often enough to learn it by heart; Geiping and Goldstein 2023, section 4.3).
+    short run never reads a text often enough to learn it by heart; Geiping and Goldstein 2023, section 4.3). The output bias starts at
+    the frequency of each token.
     Command: malmoi pretrain bert-small --corpus 'texts/*.txt' --valid heldout.txt --out runs/bert
     Score and time: measured: see docs/log.md.
     """
@@ -79,7 +84,7 @@ def bert_small() -> RunSpec:
         paper=PAPER,
         subwords=SubwordSpec(algorithm="wordpiece", size=30_000),
         objective=MaskedSpec(rate=0.15, mask=0.8, random=0.1, pair="next"),
-        model=bert(width=256, depth=4, heads=4),
+        model=bert(width=256, depth=4, heads=4, bias="frequency"),
         stream=RowsSpec(rows=32, length=128),
         training=short(minutes=60),
     )
@@ -97,13 +102,13 @@ def bert_tiny() -> RunSpec:
         paper=PAPER,
         subwords=SubwordSpec(algorithm="wordpiece", size=4_000),
         objective=MaskedSpec(rate=0.15, mask=0.8, random=0.1, pair="next"),
-        model=bert(width=64, depth=2, heads=2, length=128),
+        model=bert(width=64, depth=2, heads=2, length=128, bias="frequency"),
         stream=RowsSpec(rows=32, length=64),
         training=short(minutes=2, learning_rate=2e-3),
     )
 
 
-def bert(*, width: int, depth: int, heads: int, dropout: float = 0.0, length: int = 512) -> ModelSpec:
+def bert(*, width: int, depth: int, heads: int, dropout: float = 0.0, length: int = 512, bias: Bias = "zero") -> ModelSpec:
     """The model of section 3 in any size: learned positions, two token types, norms behind the parts, feed-forward four times as wide."""
     return ModelSpec(
         width=width,
@@ -117,7 +122,7 @@ def bert(*, width: int, depth: int, heads: int, dropout: float = 0.0, length: in
             norm="post",
             epsilon=1e-12,
         ),
-        head=VocabularyHeadSpec(tied=True, transform="gelu"),
+        head=VocabularyHeadSpec(tied=True, transform="gelu", bias=bias),
         initialization="bert",
     )
 

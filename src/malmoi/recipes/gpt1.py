@@ -92,6 +92,6 @@ def gpt(*, width: int, depth: int, heads: int, length: int, dropout: float = 0.0
             norm="post",
             epsilon=1e-5,
         ),
-        head=VocabularyHeadSpec(tied=True, bias=False),
+        head=VocabularyHeadSpec(tied=True, bias="none"),
         initialization="bert",
     )

@@ -111,7 +111,7 @@ def transformer(*, width: int, inner: int, depth: int, heads: int, dropout: floa
             norm=norm,  # type: ignore[arg-type]
             epsilon=1e-5,
         ),
-        head=VocabularyHeadSpec(tied=True, bias=False),
+        head=VocabularyHeadSpec(tied=True, bias="none"),
         initialization="transformer",
     )
 
