@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +14,7 @@ from malmoi.core.recipe import CharacterSpec, TextSpec
 from malmoi.core.spec import validate
 
 if TYPE_CHECKING:
-    from malmoi.readout import Encoder
+    from malmoi.readout import Encoder, TokenEncoder
 
 Sources = Sequence[str | Path]
 Layer = str | int
@@ -116,54 +117,43 @@ def pretrain(
     return pretraining.train(spec, resume=resume, **common)  # type: ignore[arg-type]
 
 
-def load(run: str | Path, *, device: str = "auto") -> Encoder:
-    """The encoder of a run: `malmoi.load(RUN).encode(texts, layer="mix", state="reset")` -> one float32 array a text."""
-    from malmoi.core.devices import find_device
-    from malmoi.corpus import word_splitter
-    from malmoi.readout import Encoder
-    from malmoi.run import load_run
+def load(run: str | Path, *, device: str = "auto") -> Encoder | TokenEncoder:
+    """The encoder of a run: `malmoi.load(RUN).encode(texts, layer="mix")` -> one float32 array a text.
 
-    opened = load_run(run, device=find_device(device))
-    models = (opened.objective.forward_model, opened.objective.backward_model)
-    return Encoder(*models, vocabulary=opened.vocabulary, split=word_splitter(opened.spec.text.words), warm=opened.warm)
+    A biLM gives a vector a word (`readout.Encoder`, with its states), a Transformer one a token or a word (`readout.TokenEncoder`); of a
+    sequence model it is the encoder, of replaced-token detection the detector.
+    """
+    from malmoi.core.devices import find_device
+    from malmoi.run import load_run
+    from malmoi.use import encoder_of
+
+    return encoder_of(load_run(run, device=find_device(device)))
 
 
 def evaluate(
     run: str | Path,
     *,
-    on: Sources,
+    on: Sources = (),
+    pairs: Sources = (),
     state: StateMode = "reset",
     batch_tokens: int = 4096,
     document: str | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Exact perplexity of a text under a run: forward, backward, mean; bits per byte; unknown rate; counts.
+    """Exact scores of a text under a run: perplexity (forward, backward and mean of a biLM; pseudo-perplexity and masked accuracy of a
+    masked model), bits per byte, unknown rate, counts.
 
-    `state`: where each document starts: from zero, from the warm state, or ("compat") all documents as one stream.
+    on: the text; pairs: for a sequence model, two line-aligned files, source and target. `state`, of a biLM: where each document starts:
+    from zero, from the warm state, or ("compat") all documents as one stream. Raises MalmoiError M009, M052, M060.
     """
     from malmoi.core.devices import find_device
-    from malmoi.corpus import read, word_splitter
-    from malmoi.evals import evaluate as score
-    from malmoi.evals import unigram
-    from malmoi.readout import warm_state
     from malmoi.run import load_run
-    from malmoi.vocab import encode_documents
+    from malmoi.use import score
 
-    place = find_device(device)
-    opened = load_run(run, device=place)
-    if not opened.has_head:
-        raise MalmoiError("M052", path=run)
-    text = opened.spec.text if document is None else validate(TextSpec, {**opened.spec.text.model_dump(), "document": document})
-    split = word_splitter(text.words)
-    encoded = encode_documents((split(each.text) for each in read(on, text)), opened.vocabulary)
-    models = (opened.objective.forward_model, opened.objective.backward_model)
-    warm = (opened.warm or warm_state(*models, vocabulary=opened.vocabulary)) if state == "warm" else None
-    words = unigram(opened.vocabulary.counts, size=opened.objective.output_size, documents=int(opened.manifest["documents"]))
-    found = score(
-        opened.objective, encoded, state=state, warm=warm, batch_tokens=batch_tokens, unigram=words, device=place, progress=progress
-    )
-    return {"run": str(run), "step": opened.step, "state": state, **found.model_dump(mode="json")}
+    opened = load_run(run, device=find_device(device))
+    found = score(opened, on=on, pairs=pairs, state=state, batch_tokens=batch_tokens, document=document, progress=progress)
+    return {"run": str(run), **found}
 
 
 def embed(
@@ -174,18 +164,23 @@ def embed(
     layer: Layer = "mix",
     pool: str = "none",
     state: StateMode = "reset",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Write the vectors of every line of `input` to `output` (.npz or .parquet), in the order of the file."""
-    from malmoi.readout import write_vectors
+    """Write the vectors of every line of `input` to `output` (.npz or .parquet), in the order of the file.
+
+    batch_size: lines at once; by default 32 of a biLM, 256 of a Transformer. Only `state` compat, which a biLM has, depends on it.
+    """
+    from malmoi.readout import Encoder, write_vectors
     from malmoi.readout.writers import check_output
 
     check_output(output)
     encoder = load(run, device=device)
-    vectors = encoder.stream(_lines(Path(input)), layer=layer, pool=pool, state=state, batch_size=batch_size)
+    rows = batch_size if batch_size is not None else 32 if isinstance(encoder, Encoder) else 256
+    vectors = encoder.stream(_lines(Path(input)), layer=layer, pool=pool, state=state, batch_size=rows)
     lines = write_vectors(output, vectors, pooled=pool != "none")
-    return {"run": str(run), "output": str(output), "lines": lines, "width": encoder.width, "layer": layer, "pool": pool, "state": state}
+    facts = {"run": str(run), "output": str(output), "lines": lines, "width": encoder.width, "layer": layer, "pool": pool}
+    return {**facts, "state": state} if isinstance(encoder, Encoder) else facts
 
 
 def neighbours(
@@ -265,10 +260,9 @@ def export(run: str | Path, *, format: str, out: str | Path) -> dict[str, Any]:
         state = dict(opened.objective.named_parameters())
         notes = write_allennlp(out, spec=opened.spec, state=state, options=kept_options(opened.path))
     else:
-        facts = {**opened.manifest, "step": opened.step}
-        write = write_transformers if format == "transformers" else write_sentence_transformers
-        parts = parts_of(opened.spec, opened.objective)
-        notes = write(out, spec=opened.spec, parts=parts, vocabulary=opened.vocabulary, head=opened.has_head, facts=facts)
+        facts, parts = {**opened.manifest, "step": opened.step}, parts_of(opened.spec, opened.objective)
+        write = write_sentence_transformers if format == "sentence-transformers" else partial(write_transformers, head=opened.has_head)
+        notes = write(out, spec=opened.spec, parts=parts, vocabulary=opened.vocabulary, facts=facts)
     return {"run": str(run), "format": format, "out": str(out), "notes": notes}
 
 

@@ -176,7 +176,15 @@ def first_words(text: EncodedText, words: int) -> EncodedText:
     stop = int((text.ends >= words).argmax()) + 1 if len(text.ends) and text.ends[-1] >= words else len(text.ends)
     tokens = int(text.ends[stop - 1]) if stop else 0
     share = max(1, round(text.bytes * tokens / max(len(text.ids), 1)))
-    return EncodedText(ids=text.ids[:tokens], ends=text.ends[:stop], extra=text.extra, bytes=share, vocabulary=text.vocabulary)
+    breaks = None if text.breaks is None else text.breaks[text.breaks < tokens]
+    ids, ends = text.ids[:tokens], text.ends[:stop]
+    return EncodedText(ids=ids, ends=ends, extra=text.extra, bytes=share, vocabulary=text.vocabulary, breaks=breaks)
+
+
+def aligned(sources: Sources) -> tuple[Iterator[str], Iterator[str]]:
+    """The two sides of two line-aligned files, without the pairs that have an empty side. Raises MalmoiError M009, M025."""
+    pairs = _Pairs(sources, every=0)
+    return pairs.training(0), pairs.training(1)
 
 
 class _Documents:

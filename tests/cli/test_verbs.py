@@ -35,7 +35,7 @@ RUNS = {
     "evaluate": (
         ["r", "--on", "a.txt", "b.txt", "--state", "warm", "--batch-tokens", "64", "--device", "cpu"],
         ("r",),
-        {"on": ["a.txt", "b.txt"], "state": "warm", "batch_tokens": 64, "document": None, "device": "cpu"},
+        {"on": ["a.txt", "b.txt"], "pairs": (), "state": "warm", "batch_tokens": 64, "document": None, "device": "cpu"},
     ),
     "embed": (
         ["r", "--input", "i.txt", "--output", "o.npz", "--layer", "1", "--pool", "mean", "--state", "compat", "--batch-size", "3"],

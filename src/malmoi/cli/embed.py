@@ -18,10 +18,13 @@ def embed(
         str, typer.Option("--output", metavar="FILE", help=".npz (one array a line) or .parquet (line, token, vector).", show_default=False)
     ],
     layer: Annotated[str, typer.Option("--layer", metavar="mix|top|mean|all|N", help="Which layer; 0 is the word vector.")] = "mix",
-    pool: Annotated[Literal["none", "mean", "first"], typer.Option("--pool", help="One vector a token, or one a line.")] = "none",
+    pool: Annotated[
+        Literal["none", "mean", "first", "cls"],
+        typer.Option("--pool", help="One vector a token, or one a line; cls: that of a Transformer's first mark."),
+    ] = "none",
     state: Annotated[
         Literal["reset", "warm", "compat"],
-        typer.Option("--state", help="compat: each row goes on from the row of the batch before, as the original."),
+        typer.Option("--state", help="Of a biLM; compat: each row goes on from the row of the batch before, as the original."),
     ] = "reset",
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Lines at once; only compat depends on it.")] = None,
     device: Device = "auto",
@@ -30,8 +33,8 @@ def embed(
 ) -> None:
     """Write the vectors of every line of a file.
 
-    The order is that of the file. With --state reset or warm a line's vectors do not depend on the other lines, on their order or
-    on the batch size.
+    A word of a biLM, a subword of a Transformer has one vector. The order is that of the file. But with --state compat a line's vectors do
+    not depend on the other lines, on their order or on the batch size.
     """
     from malmoi import api
 

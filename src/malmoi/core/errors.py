@@ -110,6 +110,8 @@ CATALOGUE: dict[str, Entry] = {
         "{path}: {field} is {value}: {problem}.",
         "if you know that it changes nothing, take it out of a copy of the file; else this model is not for malmoi.",
     ),
+    # M06x: use
+    "M060": Entry("{path} cannot {what}: {problem}.", "{next}"),
     # M10x-M13x: what `malmoi doctor` finds
     "M100": Entry("{check}: {facts}.", "nothing to do."),
     "M101": Entry("{rate:.1%} of the tokens in {where} are <unk> with {size:,} words; the limit is {limit:.0%}.", "{next}"),
