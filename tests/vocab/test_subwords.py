@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from malmoi.core.errors import MalmoiError
 from malmoi.core.marks import Marks
 from malmoi.core.recipe import CharacterSpec, SubwordSpec
-from malmoi.vocab import Subwords, Vocabulary, encode_documents, load_vocabulary, lookup
+from malmoi.vocab import Subwords, Vocabulary, encode_documents, load_vocabulary, lookup, text_chunks
 from malmoi.vocab.marks import SUBWORD_MARKS
 
 ALGORITHMS = ("wordpiece", "bpe", "byte_bpe", "unigram")
@@ -279,8 +279,39 @@ def test_a_foreign_file_is_read_by_its_offsets(trained: dict[str, Subwords], alg
         assert len(starts) == len(own) and (algorithm == "byte_bpe" or starts.tolist() == own.tolist())
 
 
+@given(texts=st.lists(TEXT | st.just("a\x0bb\x0cc \u200bd"), max_size=4))
+@settings(max_examples=40)
+def test_berts_own_normalizer_is_looked_up_exactly(trained: dict[str, Subwords], texts: list[str]) -> None:
+    content = json.loads(trained["wordpiece"].json)
+    content["normalizer"] = {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": True,
+        "strip_accents": None,
+        "lowercase": True,
+    }
+    foreign = Subwords.of(json.dumps(content), Marks(pad=0, unknown=1, begin=2, end=3, mask=4))
+    engine = plain(foreign)
+    normal = [unicodedata.normalize("NFC", text) for text in texts]
+    assert [ids.tolist() for ids in foreign.encode_batch(texts)] == [engine.encode(text, add_special_tokens=False).ids for text in normal]
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_words_that_were_forgotten_are_learned_again(trained: dict[str, Subwords], algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_a_surrogate_pair_is_no_crash(trained: dict[str, Subwords], algorithm: str) -> None:
+    vocabulary = trained[algorithm]
+    assert vocabulary.encode("a\ud83d b").tolist() == vocabulary.encode("a\ufffd b").tolist()
+    assert Subwords.train(["a\ud83d b"], spec(algorithm)).fingerprint == Subwords.train(["a\ufffd b"], spec(algorithm)).fingerprint
+    assert encode_documents(["a\ud83d b"], vocabulary).bytes == 7 and vocabulary.report(["a\ud83d b"]).text.words == 2
+
+
+def test_chunks_of_texts_are_bounded() -> None:
+    texts = ["a" * 10] * 5 + ["b" * 100] + ["c"]
+    assert [len(chunk) for chunk in text_chunks(texts, most=3, characters=50)] == [3, 3, 1]
+    assert [text for chunk in text_chunks(iter(texts), most=2, characters=5) for text in chunk] == texts and list(text_chunks([])) == []
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_words_beyond_the_bound_are_cut_each_time(trained: dict[str, Subwords], algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "WORDS", 7)
     vocabulary = Subwords.of(trained[algorithm].json, trained[algorithm].marks)
     expected = [ids.tolist() for ids in trained[algorithm].encode_batch(TEXTS)]

@@ -6,7 +6,7 @@ from malmoi.vocab.load import load_vocabulary
 from malmoi.vocab.marks import BOS, EOS, MARKS, UNK
 from malmoi.vocab.report import VocabularyReport, refuse_unknown, report
 from malmoi.vocab.subword_report import PieceCounts, SubwordReport
-from malmoi.vocab.subwords import Subwords
+from malmoi.vocab.subwords import Subwords, text_chunks
 from malmoi.vocab.vocabulary import Vocabulary, count_words
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "load_vocabulary",
     "refuse_unknown",
     "report",
+    "text_chunks",
 ]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import unicodedata
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import cast, overload
 
 import numpy as np
 
-from malmoi.vocab.subwords import Subwords
+from malmoi.vocab.subwords import Subwords, text_chunks
+from malmoi.vocab.tokenizer_file import nfc
 from malmoi.vocab.vocabulary import Vocabulary
-
-CHUNK = 1000  # texts that are cut into subwords at a time
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,9 @@ def _encode_words(documents: Iterable[list[str]], vocabulary: Vocabulary) -> Enc
 def _encode_texts(texts: Iterable[str], vocabulary: Subwords) -> EncodedText:
     ids, ends, breaks = ([np.zeros(0, np.int64)] for _ in range(3))
     size = tokens = 0
-    rest = iter(texts)
-    while chunk := list(islice(rest, CHUNK)):
-        normal = [unicodedata.normalize("NFC", text) for text in chunk]
-        size += sum(len(text.encode("utf-8", "surrogatepass")) + 1 for text in normal)
+    for chunk in text_chunks(texts):
+        normal = [nfc(text) for text in chunk]
+        size += sum(len(text.encode()) + 1 for text in normal)
         for found, starts in vocabulary.encode_sentences(normal):
             ids.append(found)
             breaks.append(starts[: len(found)] + tokens)

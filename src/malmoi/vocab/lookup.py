@@ -20,8 +20,8 @@ JOINED = 200
 """New words that the engine gets in one string: many short strings would cost it more than their words do."""
 GPT2_PARTS = re.compile(r" ?\S+|\s+(?!\S)|\s+")
 """Parts of a text that GPT-2's pattern never reaches over."""
-ODD_SPACE = re.compile("[\x1c-\x1f]")
-"""White space to Python but not to the engine: such a text goes to the engine whole."""
+ODD_SPACE = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
+"""White space to Python but not to every engine: such a text goes to the engine whole."""
 
 
 class Table(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from malmoi.core.spec import Spec
+from malmoi.vocab.tokenizer_file import nfc
 
 if TYPE_CHECKING:
     from malmoi.vocab.subwords import Subwords
@@ -48,13 +48,13 @@ def measure(vocabulary: Subwords, texts: Iterable[str]) -> SubwordReport:
     """The report of `texts`. Every word counts as it stands after a space. Memory grows with the number of different words only."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(unicodedata.normalize("NFC", text).split())
+        counts.update(nfc(text).split())
     words = list(counts)
     number = np.fromiter(counts.values(), np.int64, len(words))
     ids, ends = vocabulary.encode_flat([f" {word}" for word in words])
     tokens = np.diff(ends, prepend=0)
     unknown = np.bincount(np.repeat(np.arange(len(words)), tokens), ids == vocabulary.marks.unknown, len(words))
-    sizes = np.fromiter((len(word.encode("utf-8", "surrogatepass")) + 1 for word in words), np.int64, len(words))
+    sizes = np.fromiter((len(word.encode()) + 1 for word in words), np.int64, len(words))
     hangul = np.fromiter((HANGUL.search(word) is not None for word in words), bool, len(words))
     latin = np.fromiter((LATIN.search(word) is not None for word in words), bool, len(words)) & ~hangul
 

@@ -7,7 +7,6 @@ the alphabet is fixed here, and the trainers are given both.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, repeat
@@ -19,7 +18,7 @@ from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import SubwordSpec
 from malmoi.vocab.lookup import GPT2_PARTS
 from malmoi.vocab.marks import SUBWORD_MARKS
-from malmoi.vocab.tokenizer_file import BYTES, normalizer, pre_tokenizer, write
+from malmoi.vocab.tokenizer_file import BYTES, nfc, normalizer, pre_tokenizer, write
 from malmoi.vocab.unigram import learn
 
 CHUNK = 10_000
@@ -49,7 +48,7 @@ def count_pretokens(texts: Iterable[str], spec: SubwordSpec) -> Counter[str]:
     split: Callable[[str], list[str]] = GPT2_PARTS.findall if spec.algorithm == "byte_bpe" else str.split
     parts: Counter[str] = Counter()
     for text in texts:
-        parts.update(split(unicodedata.normalize("NFC", text)))
+        parts.update(split(nfc(text)))
     normal, before = normalizer(spec), pre_tokenizer(spec)
     found: Counter[str] = Counter()
     for part, count in parts.items():

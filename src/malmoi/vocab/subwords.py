@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from malmoi.vocab.lookup import Lookup
 from malmoi.vocab.sentences import sentence_breaks
 from malmoi.vocab.subword_report import SubwordReport, measure
 from malmoi.vocab.subword_training import train
-from malmoi.vocab.tokenizer_file import continuing, engine, split_kind
+from malmoi.vocab.tokenizer_file import continuing, engine, nfc, split_kind
 
 KIND = "vocabulary"
 FILE = "tokenizer.json"
@@ -90,7 +89,7 @@ class Subwords:
 
     def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Ids of all texts in a row, int64, and where each text ends in them, `(texts,)` int64."""
-        normal = [_nfc(text) for text in texts]
+        normal = [nfc(text) for text in texts]
         if self._lookup is not None:
             return self._lookup.encode(normal)
         found = [encoding.ids for encoding in self._engine.encode_batch_fast(normal, add_special_tokens=False)]
@@ -99,7 +98,7 @@ class Subwords:
 
     def encode_sentences(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
         """(ids, starts) of each text: the ids of `encode`, and the tokens at which its sentences begin, int64, 0 first."""
-        normal = [_nfc(text) for text in texts]
+        normal = [nfc(text) for text in texts]
         breaks = [sentence_breaks(text) for text in normal]
         if self._lookup is None:
             encoded = self._engine.encode_batch(normal, add_special_tokens=False)
@@ -151,8 +150,18 @@ class Subwords:
         return Subwords, (self.json, self.marks)
 
 
-def _nfc(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+def text_chunks(texts: Iterable[str], *, most: int = 1000, characters: int = 1 << 22) -> Iterator[list[str]]:
+    """Texts some at a time, so that encoding them takes bounded memory: `most` of them, or fewer long ones."""
+    chunk: list[str] = []
+    size = 0
+    for text in texts:
+        chunk.append(text)
+        size += len(text)
+        if len(chunk) == most or size >= characters:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _without_marks(goes_on: np.ndarray, marks: Marks) -> np.ndarray:

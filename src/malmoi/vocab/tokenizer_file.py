@@ -22,6 +22,12 @@ SPACE = "▁"  # what SentencePiece writes for the space before a word
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """Pieces of byte fallback, the names that SentencePiece gave them."""
 PUNCTUATION = rf"{SPACE}?[\p{{P}}$+<=>^`|~]"  # with the ASCII symbols that BERT counts as punctuation, each by itself
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def nfc(text: str) -> str:
+    """NFC; half of a surrogate pair, which no file in UTF-8 can hold, becomes U+FFFD."""
+    return text if text.isascii() else SURROGATE.sub("\ufffd", unicodedata.normalize("NFC", text))
 
 
 def normalizer(spec: SubwordSpec) -> normalizers.Normalizer:
