@@ -402,3 +402,26 @@ def test_generation_goes_on_from_the_prompt(make_spec: Any, subwords: Any, make_
     made = model.generate(**prompt, max_new_tokens=3, do_sample=False)
     assert made[0, : prompt["input_ids"].shape[1]].tolist() == [vocabulary.marks.begin, *vocabulary.encode("말모이").tolist()]
     assert model.generation_config.eos_token_id == vocabulary.marks.end
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_tokenizer_that_they_saved_is_read(algorithm: str, make_spec: Any, subwords: Any, make_objective: Any, tmp_path: Path) -> None:
+    """save_pretrained of either version writes other names and files than malmoi; the ids and the marks stay."""
+    spec, vocabulary = make_spec("bert"), subwords(algorithm)
+    out = written(spec, make_objective(spec, vocabulary), vocabulary, tmp_path / "out")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    tokenizer.save_pretrained(tmp_path / "theirs")
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / "theirs" / file).write_bytes((out / file).read_bytes())
+    read = read_transformers(tmp_path / "theirs", shapes=shapes_of).vocabulary
+    assert read.marks.ids == vocabulary.marks.ids
+    assert [read.encode(text).tolist() for text in MIXED] == tokenizer(MIXED, add_special_tokens=False)["input_ids"]
+
+
+def test_a_class_that_is_forced_gives_the_same_ids(make_spec: Any, subwords: Any, make_objective: Any, tmp_path: Path) -> None:
+    """BertTokenizer builds a normalizer of its own from tokenizer_config.json: what stands there must be true."""
+    spec, vocabulary = make_spec("bert"), subwords("wordpiece")
+    out = written(spec, make_objective(spec, vocabulary), vocabulary, tmp_path / "out")
+    forced = transformers.BertTokenizerFast.from_pretrained(out)
+    for text in ("안녕하세요, 말모이 사전입니다!", "The Quick fox, naïve café"):
+        assert forced(text, add_special_tokens=False)["input_ids"] == vocabulary.encode(text).tolist()

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from malmoi import api
 from malmoi.core.errors import MalmoiError
-from malmoi.export.configs import even_groups
+from malmoi.export.configs import even_groups, get, model_of, read_config, spec_of
 from malmoi.export.foreign import read_transformers
 from malmoi.export.imported import import_transformers, objective_with, parts_of, shapes_of
 from malmoi.export.transformers import write_sentence_transformers, write_transformers
@@ -422,3 +422,119 @@ def test_an_interrupted_import_leaves_nothing(export: Export, tmp_path: Path, mo
         with pytest.raises(KeyboardInterrupt):
             import_transformers(source, tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+HUB: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "bert-base-multilingual-cased": (
+        {
+            **{"architectures": ["BertForMaskedLM"], "attention_probs_dropout_prob": 0.1, "directionality": "bidi", "hidden_act": "gelu"},
+            **{
+                "hidden_dropout_prob": 0.1,
+                "hidden_size": 768,
+                "initializer_range": 0.02,
+                "intermediate_size": 3072,
+                "layer_norm_eps": 1e-12,
+            },
+            **{"max_position_embeddings": 512, "model_type": "bert", "num_attention_heads": 12, "num_hidden_layers": 12, "pad_token_id": 0},
+            **{"pooler_fc_size": 768, "pooler_num_attention_heads": 12, "pooler_num_fc_layers": 3, "pooler_size_per_head": 128},
+            **{"pooler_type": "first_token_transform", "position_embedding_type": "absolute", "transformers_version": "4.7.0.dev0"},
+            **{"type_vocab_size": 2, "use_cache": True, "vocab_size": 119547, "gradient_checkpointing": False},
+        },
+        {"width": 768, "backbone.depth": 12, "backbone.epsilon": 1e-12, "frontend.types": 2, "head.transform": "gelu", "head.size": 119547},
+    ),
+    "gpt2": (
+        {
+            **{"activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1, "bos_token_id": 50256},
+            **{"embd_pdrop": 0.1, "eos_token_id": 50256, "initializer_range": 0.02, "layer_norm_epsilon": 1e-5, "model_type": "gpt2"},
+            **{
+                "n_ctx": 1024,
+                "n_embd": 768,
+                "n_head": 12,
+                "n_layer": 12,
+                "n_positions": 1024,
+                "resid_pdrop": 0.1,
+                "summary_activation": None,
+            },
+            **{"summary_first_dropout": 0.1, "summary_proj_to_labels": True, "summary_type": "cls_index", "summary_use_proj": True},
+            **{"task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}}, "vocab_size": 50257},
+        },
+        {
+            "backbone.feedforward.width": 3072,
+            "backbone.feedforward.activation": "gelu_tanh",
+            "backbone.norm": "pre",
+            "frontend.length": 1024,
+        },
+    ),
+    "openai-gpt": (
+        {
+            **{"afn": "gelu", "architectures": ["OpenAIGPTLMHeadModel"], "attn_pdrop": 0.1, "embd_pdrop": 0.1, "initializer_range": 0.02},
+            **{"layer_norm_epsilon": 1e-5, "model_type": "openai-gpt", "n_ctx": 512, "n_embd": 768, "n_head": 12, "n_layer": 12},
+            **{"n_positions": 512, "n_special": 0, "predict_special_tokens": True, "resid_pdrop": 0.1, "summary_activation": None},
+            **{"summary_first_dropout": 0.1, "summary_proj_to_labels": True, "summary_type": "cls_index", "vocab_size": 40478},
+        },
+        {"backbone.feedforward.width": 3072, "backbone.feedforward.activation": "gelu_tanh", "backbone.norm": "post", "head.bias": "none"},
+    ),
+    "albert-base-v2": (
+        {
+            **{
+                "architectures": ["AlbertForMaskedLM"],
+                "attention_probs_dropout_prob": 0,
+                "bos_token_id": 2,
+                "classifier_dropout_prob": 0.1,
+            },
+            **{"down_scale_factor": 1, "embedding_size": 128, "eos_token_id": 3, "gap_size": 0, "hidden_act": "gelu_new"},
+            **{"hidden_dropout_prob": 0, "hidden_size": 768, "initializer_range": 0.02, "inner_group_num": 1, "intermediate_size": 3072},
+            **{"layer_norm_eps": 1e-12, "max_position_embeddings": 512, "model_type": "albert", "net_structure_type": 0},
+            **{"num_attention_heads": 12, "num_hidden_groups": 1, "num_hidden_layers": 12, "num_memory_blocks": 0, "pad_token_id": 0},
+            **{"type_vocab_size": 2, "vocab_size": 30000},
+        },
+        {"frontend.width": 128, "backbone.share": "all", "backbone.groups": 1, "head.transform": "gelu_tanh", "dropout": 0.0},
+    ),
+    "electra-small-discriminator": (
+        {
+            **{
+                "architectures": ["ElectraForPreTraining"],
+                "attention_probs_dropout_prob": 0.1,
+                "embedding_size": 128,
+                "hidden_act": "gelu",
+            },
+            **{
+                "hidden_dropout_prob": 0.1,
+                "hidden_size": 256,
+                "initializer_range": 0.02,
+                "intermediate_size": 1024,
+                "layer_norm_eps": 1e-12,
+            },
+            **{
+                "max_position_embeddings": 512,
+                "model_type": "electra",
+                "num_attention_heads": 4,
+                "num_hidden_layers": 12,
+                "pad_token_id": 0,
+            },
+            **{"summary_activation": "gelu", "summary_last_dropout": 0.1, "summary_type": "first", "summary_use_proj": True},
+            **{"type_vocab_size": 2, "vocab_size": 30522, "position_embedding_type": "absolute", "use_cache": True},
+        },
+        {"frontend.width": 128, "backbone.mixer.heads": 4, "head.transform": "gelu", "backbone.share": "none"},
+    ),
+    "distilbert-base-uncased": (
+        {
+            **{"activation": "gelu", "architectures": ["DistilBertForMaskedLM"], "attention_dropout": 0.1, "dim": 768, "dropout": 0.1},
+            **{"hidden_dim": 3072, "initializer_range": 0.02, "max_position_embeddings": 512, "model_type": "distilbert", "n_heads": 12},
+            **{"n_layers": 6, "pad_token_id": 0, "qa_dropout": 0.1, "seq_classif_dropout": 0.2, "sinusoidal_pos_embds": False},
+            **{"tie_weights_": True, "transformers_version": "4.10.0.dev0", "vocab_size": 30522},
+        },
+        {"backbone.depth": 6, "backbone.epsilon": 1e-12, "frontend.types": 0, "backbone.feedforward.width": 3072},
+    ),
+}
+"""config.json of well-known models, as they stand on the hub, and what they say."""
+
+
+@pytest.mark.parametrize("case", HUB.values(), ids=HUB.keys())
+def test_configs_of_well_known_models_are_read(case: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> None:
+    config, expected = case
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    family, found = read_config(tmp_path)
+    objective = {"kind": family.objectives[0] if family.name != "electra" else "masked"}
+    spec = spec_of(model_of(family, found, path=tmp_path), name="x", objective=objective, words=config["vocab_size"], path=tmp_path)
+    assert {path: get(spec.model, path) for path in expected} == expected

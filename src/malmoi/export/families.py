@@ -85,7 +85,12 @@ _HOLDS = {
     "frontend.scale": (False,),
     "head.softmax.kind": ("full", "sampled"),
 }
-_ENCODER = _HOLDS | {"backbone.mixer.sees": ("full",), "backbone.norm": ("post",), "frontend.norm": (True,), "head.bias": ("zero", "frequency")}
+_ENCODER = _HOLDS | {
+    "backbone.mixer.sees": ("full",),
+    "backbone.norm": ("post",),
+    "frontend.norm": (True,),
+    "head.bias": ("zero", "frequency"),
+}
 _CAUSAL = _HOLDS | {
     "backbone.mixer.sees": ("causal",),
     "frontend.norm": (False,),

@@ -80,13 +80,9 @@ def write_sentence_transformers(
     spec: RunSpec,
     parts: Mapping[str, Part],
     vocabulary: Subwords | Vocabulary,
-    head: bool = False,
     facts: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Write the encoder of a run, with the mean over its tokens, as sentence-transformers' directory; otherwise as `write_transformers`.
-
-    head: whether the run has an output layer, which is not written.
-    """
+    """Write the encoder of a run, with the mean over its tokens, as sentence-transformers' directory; otherwise as `write_transformers`."""
     directory, family, subwords = _ready(directory, spec, vocabulary, SENTENCES)
     part = parts["model"]
     refuse_spec(family, part.model, format=SENTENCES, heads=False)
