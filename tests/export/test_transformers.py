@@ -14,9 +14,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from malmoi import api
+from malmoi import api, recipes
 from malmoi.core.errors import MalmoiError
-from malmoi.export.configs import even_groups, get, model_of, read_config, spec_of
+from malmoi.export.configs import even_groups, family_of, get, model_of, read_config, refuse_spec, spec_of
 from malmoi.export.foreign import read_transformers
 from malmoi.export.imported import import_transformers, objective_with, parts_of, shapes_of
 from malmoi.export.transformers import write_sentence_transformers, write_transformers
@@ -538,3 +538,18 @@ def test_configs_of_well_known_models_are_read(case: tuple[dict[str, Any], dict[
     objective = {"kind": family.objectives[0] if family.name != "electra" else "masked"}
     spec = spec_of(model_of(family, found, path=tmp_path), name="x", objective=objective, words=config["vocab_size"], path=tmp_path)
     assert {path: get(spec.model, path) for path in expected} == expected
+
+
+WRITTEN_AS = {"bert": "bert", "albert": "albert", "electra": "electra", "gpt1": "openai-gpt", "gpt2": "gpt2"}
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_is_written_as_its_own_family(name: str) -> None:
+    spec, kind = recipes.find(name), name.partition("-")[0]
+    if kind not in WRITTEN_AS:
+        with pytest.raises(MalmoiError, match="M051.*objective.kind"):
+            family_of(spec, format="transformers")
+        return
+    family = family_of(spec, format="transformers")
+    assert family.name == WRITTEN_AS[kind]
+    refuse_spec(family, spec.model, format="transformers", heads=True)
