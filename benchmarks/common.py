@@ -131,11 +131,13 @@ def machine() -> dict[str, Any]:
     return {**facts, "python": platform.python_version(), "versions": versions()}
 
 
-def finish(name: str, result: dict[str, Any], out: Path | None) -> None:
-    """Print the result as JSON, and write it to `out` (`benchmarks/results/NAME.json` is the place of those that are committed)."""
+def finish(name: str, result: dict[str, Any], out: Path | None, *, quiet: bool = False) -> None:
+    """Print the result as JSON (unless `quiet`), and write it to `out` (`benchmarks/results/NAME.json` is the place of those that are
+    committed)."""
     result = {"benchmark": name, "machine": machine(), **result}
     text = json.dumps(result, indent=1, ensure_ascii=False)
-    print(text)
+    if not quiet:
+        print(text)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text + "\n", encoding="utf-8")
