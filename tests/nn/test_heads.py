@@ -154,3 +154,94 @@ def test_expected_counts_stay_finite_for_large_vocabularies():
     found = heads.log_expected_count(ids, 12_000, 793_471).double()
     exact = [math.log(-math.expm1(12_000 * math.log1p(-math.log1p(1 / (word + 1)) / math.log(793_472)))) for word in ids.tolist()]
     np.testing.assert_allclose(found.numpy(), exact, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("elements", [1, 3 * V, 1 << 24])
+@pytest.mark.parametrize("smoothing", [0.1, 0.4])
+def test_label_smoothing_is_torchs(parts, monkeypatch, elements, smoothing):
+    monkeypatch.setattr(heads, "CHUNK_ELEMENTS", elements)
+    x_ND, target_N = parts
+    head = head_of()
+    logits_NV = F.linear(x_ND, head.weight, head.bias)
+    inputs = (x_ND, head.weight, head.bias)
+    wanted = F.cross_entropy(logits_NV, target_N, label_smoothing=smoothing, reduction="sum")
+    expected = torch.autograd.grad(2.0 * wanted, inputs, retain_graph=True)
+    total, nll_N = head.loss(x_ND, target_N, smoothing=smoothing)
+    torch.testing.assert_close(total, wanted, rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close(nll_N, F.cross_entropy(logits_NV, target_N, reduction="none").detach(), rtol=1e-6, atol=1e-6)
+    for found, gradient in zip(torch.autograd.grad(2.0 * total, inputs), expected, strict=True):
+        torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_hits_are_the_most_likely_words(parts):
+    x_ND, target_N = parts
+    head = head_of()
+    best_N = F.linear(x_ND, head.weight, head.bias).argmax(1)
+    target_N = torch.where(torch.arange(N) % 2 == 0, best_N, target_N)
+    nll_N, hit_N = head.score(x_ND, target_N)
+    assert torch.equal(hit_N, best_N == target_N) and hit_N.any() and not hit_N.all()
+    torch.testing.assert_close(nll_N, head.nll(x_ND, target_N))
+
+
+@pytest.mark.parametrize("elements", [1, 3 * V, 1 << 24])
+def test_words_are_drawn_by_inversion_in_one_pass_with_the_loss(parts, monkeypatch, elements):
+    monkeypatch.setattr(heads, "CHUNK_ELEMENTS", elements)
+    x_ND, target_N = parts
+    head = head_of()
+    draw_N = torch.linspace(0, 1, N + 1, dtype=torch.float64)[:-1]
+    total, nll_N, drawn_N = head.loss_and_draw(x_ND, target_N, draw_N)
+    plain, each_N = head.loss(x_ND, target_N)
+    torch.testing.assert_close(total, plain)
+    torch.testing.assert_close(nll_N, each_N)
+    chance = F.linear(x_ND, head.weight, head.bias).double().softmax(1).detach().numpy()
+    expected = [int(np.searchsorted(np.cumsum(row), draw, side="right")) for row, draw in zip(chance, draw_N.numpy(), strict=True)]
+    assert drawn_N.tolist() == expected
+    (found,) = torch.autograd.grad(total, x_ND)
+    torch.testing.assert_close(found, torch.autograd.grad(plain, x_ND)[0])
+
+
+def test_draws_have_the_distribution_that_they_are_drawn_from():
+    """Chi-square with 7 degrees of freedom (99.9 %: 24.3); the word of weight 0 never comes."""
+    weights = torch.tensor([0.5, 3.0, 0.0, 1.0, 2.0, 0.25, 4.0, 1.5, 0.75])
+    draws = 20_000
+    draw_N = torch.from_numpy(np.random.default_rng(1).random(draws))
+    found = np.bincount(heads.drawn(weights.expand(draws, -1), draw_N).numpy(), minlength=9)
+    expected = draws * weights.numpy() / float(weights.sum())
+    assert found[2] == 0
+    some = expected > 0
+    assert (((found - expected)[some] ** 2) / expected[some]).sum() < 24.3
+
+
+def test_a_draw_never_leaves_the_vocabulary():
+    weights = torch.full((3, 5), 0.1)
+    draws = torch.tensor([0.0, 0.5, 1.0 - 2**-53], dtype=torch.float64)
+    assert heads.drawn(weights, draws).tolist() == [0, 2, 4]
+
+
+def test_a_tied_head_behind_a_transform_scores_with_the_embedding():
+    torch.manual_seed(0)
+    embedding = torch.nn.Parameter(torch.randn(V, 5))
+    head = VocabularyHead(VocabularyHeadSpec(tied=True, transform="gelu"), width=D, size=V, tied=embedding, epsilon=1e-6)
+    assert head.weight is embedding and head.bias.shape == (V,)
+    x_ND = torch.randn(N, D)
+    z = F.gelu(x_ND @ head.transform.dense.weight.T + head.transform.dense.bias)
+    z = (z - z.mean(1, keepdim=True)) / (z.var(1, unbiased=False, keepdim=True) + 1e-6).sqrt()
+    torch.testing.assert_close(head.logits(x_ND), z @ embedding.T, rtol=1e-4, atol=1e-4)
+    target_N = torch.arange(N) % V
+    torch.testing.assert_close(head.nll(x_ND, target_N), F.cross_entropy(z @ embedding.T, target_N, reduction="none").detach())
+
+
+def test_a_head_without_a_bias_has_none_to_train():
+    head = VocabularyHead(VocabularyHeadSpec(bias="none"), width=D, size=V)
+    assert [name for name, _ in head.named_parameters()] == ["weight"] and not head.bias.any()
+    assert "bias" not in head.state_dict()
+
+
+def test_the_heads_for_pairs_and_replaced_tokens_are_two_layers():
+    torch.manual_seed(0)
+    pair, replaced = heads.PairHead(D), heads.ReplacedHead(D, activation="relu")
+    x = torch.randn(4, 3, D)
+    pooled = torch.tanh(x[:, 0] @ pair.pooler.weight.T + pair.pooler.bias)
+    torch.testing.assert_close(pair(x[:, 0]), pooled @ pair.classifier.weight.T + pair.classifier.bias)
+    hidden = torch.relu(x @ replaced.dense.weight.T + replaced.dense.bias)
+    torch.testing.assert_close(replaced(x), (hidden @ replaced.out.weight.T + replaced.out.bias)[..., 0])

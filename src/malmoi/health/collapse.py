@@ -45,7 +45,7 @@ def collapse(objective: Objective, batches: Iterable[Batch], *, early: bool = Fa
     attends = not isinstance(objective, BiLM)
     for layer, x_ND in enumerate(layer_vectors(objective, batches)):
         cosine, rank, constant, width = mean_cosine(x_ND), effective_rank(x_ND), constant_dimensions(x_ND), x_ND.shape[1]
-        hopeless = not (cosine < COSINE_NEVER and rank > RANK_NEVER)
+        hopeless = not ((cosine < COSINE_NEVER or attends) and rank > RANK_NEVER)
         narrow = not ((cosine < COSINE_ERROR or attends) and rank > RANK_ERROR)
         bad = hopeless or (not early and narrow)
         if bad or not (cosine < COSINE_WARNING and rank > RANK_WARNING):

@@ -28,7 +28,9 @@ def start_loss(fresh: Objective, batch: Batch) -> list[Finding]:
         view = fresh.view(batch)
         nll_RT, parts = fresh.score(view).nll, fresh.loss(view).parts
     loss = float(nll_RT.double().sum() / (view.targets[fresh.target] >= 0).sum())
-    choices = [(float(parts[name]), 2, CHOICE) for name in ("pair", "replaced") if name in parts]
+    choices = [(float(parts["replaced"]), 2, CHOICE)] if "replaced" in parts else []
+    if "pair" in parts and (told := float((view.targets["pair"] >= 0).any(1).float().mean())):
+        choices.append((float(parts["pair"]) / told, 2, CHOICE))  # the loss counts rows without a pair as 0
     return [_beside(*each) for each in [(loss, fresh.output_size, SHARE * math.log(fresh.output_size)), *choices]]
 
 

@@ -98,7 +98,7 @@ def history_of(
         *history.finite(metrics),
         *history.ended(metrics, spec.training, steps=total_steps(spec.training, _own(spec, cut))),
         *history.better_than_counting(likelihoods, unigram=history.unigram_entropy(distribution), exact=exact, size=size),
-        *history.gradients(metrics, spec.training),
+        *history.gradients(metrics, spec.training, weight=getattr(spec.objective, "weight", 1.0)),
         *history.falling(metrics),
     ]
     return found + history.damaged(directory / "checkpoints")
