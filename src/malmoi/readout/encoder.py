@@ -6,7 +6,6 @@ L layers, R rows (lines of one direction), T positions, D width of one direction
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import get_args
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from malmoi.core.errors import MalmoiError
 from malmoi.nn import Backbone, Model, State
 from malmoi.readout.layers import Choice, choose, pooled
+from malmoi.readout.reading import evaluating
 from malmoi.readout.states import StateMode, spread, warm_state
 from malmoi.readout.words import BOS, EOS, ROWS, UNKNOWN, WordVectors, filled
 from malmoi.vocab import Vocabulary
@@ -57,7 +57,7 @@ class Encoder:
         self.split = split
         self._words = WordVectors(forward, vocabulary)
         self._warm = warm
-        with self._evaluating():
+        with evaluating(*self.models.values()):
             self._words.prepare([])
             x_RTD = self._words.table[None, 1:2].expand(ROWS, 1, -1)
             self.layers = len(forward.trace(x_RTD).layers)
@@ -67,7 +67,7 @@ class Encoder:
     def warm(self) -> dict[str, State]:
         """The state at which lines start in mode "warm"."""
         if self._warm is None:
-            with self._evaluating():
+            with evaluating(*self.models.values()):
                 self._warm = warm_state(self.models["forward"], self.models["backward"], vocabulary=self.vocabulary)
         return self._warm
 
@@ -101,7 +101,7 @@ class Encoder:
         for group in _groups(lines, words=max(1, GROUP_FLOATS // (outputs * self.width))):
             found: list[np.ndarray | None] = [None] * len(group)
             order = sorted(range(len(group)), key=lambda index: len(group[index]))
-            with self._evaluating():
+            with evaluating(*self.models.values()):
                 read = [[word if word not in (BOS, EOS) else UNKNOWN for word in words] for words in group]
                 self._words.prepare(read)
                 for chosen in _batches(
@@ -119,7 +119,7 @@ class Encoder:
         """compat. The words `<S>` and `</S>` in a text are the marks here, as in the original."""
         states = {name: self._start(name, "reset", filled(batch_size)) for name in self.models}
         while batch := list(islice(lines, batch_size)):
-            with self._evaluating():
+            with evaluating(*self.models.values()):
                 self._words.prepare([[word for word in words if word not in (BOS, EOS)] for words in batch])
                 found, states = self._vectors(batch, states, choice, marks=2)
             yield from zip(batch, found, strict=True)
@@ -168,19 +168,6 @@ class Encoder:
             for index, layer in enumerate(wanted):
                 found_LRTD[index, :, start : start + window] = trace.layers[layer][:keep]
         return found_LRTD, state
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """No dropout and no gradients; afterwards every module is in the mode in which it was."""
-        modes = {module: module.training for model in self.models.values() for module in model.modules()}
-        try:
-            for model in self.models.values():
-                model.eval()
-            with torch.no_grad():
-                yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
 
 
 def _of_line(layers: dict[str, Tensor], row: int, count: int, choice: Choice) -> np.ndarray:

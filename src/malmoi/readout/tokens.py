@@ -6,7 +6,6 @@ R rows (pieces of texts), T positions, D width, L layers (layer 0 = the front-en
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import Literal
 
@@ -18,6 +17,7 @@ from malmoi.core.batch import Batch
 from malmoi.core.errors import MalmoiError
 from malmoi.nn import Model
 from malmoi.readout.layers import Choice, choose, pooled
+from malmoi.readout.reading import evaluating, places, text_rows
 from malmoi.vocab import Subwords
 
 BATCH_TOKENS = 2048
@@ -56,7 +56,7 @@ class TokenEncoder:
         self.length = length
         self._before, self._behind = MARKS_AROUND[layout]
         self._room = length - self._before - self._behind
-        with self._evaluating():
+        with evaluating(self.model):
             layers = self._encoded(self._rows(np.zeros(0, np.int64), np.array([0]), np.array([0])))
         self.layers = len(layers)
         self.width = layers[-1].shape[-1]
@@ -108,7 +108,7 @@ class TokenEncoder:
         if len(ids) > self._room:
             problem, next = f"it has {len(ids)} tokens, and the model reads {self._room}", "give a shorter text."
             raise MalmoiError("M009", argument="text", value=text[:40], problem=problem, next=next)
-        with self._evaluating():
+        with evaluating(self.model):
             trace = self.model.encode(self._rows(ids, np.array([0]), np.array([len(ids)])), scores=True)
             return torch.cat(trace.attention).float().cpu().numpy()
 
@@ -154,36 +154,25 @@ class TokenEncoder:
         total = len(ends) if mark else len(ids)
         found = np.empty((self.layers if choice == "all" else 1, total, self.width), np.float32)
         for chosen in _alike(count + self._before + self._behind, rows=batch_size):
-            with self._evaluating():
+            with evaluating(self.model):
                 batch = self._rows(ids, start[chosen], count[chosen])
                 layers = [self.model.frontend(batch)] if choice == 0 else self._encoded(batch)
                 wanted = layers if choice == "all" else [_mean(layers) if choice == "mean" else layers[choice]]
-                where = torch.from_numpy(_places(np.zeros_like(chosen), count[chosen])).to(batch.ids.device)
+                where = torch.from_numpy(places(np.zeros_like(chosen), count[chosen])).to(batch.ids.device)
                 row = torch.from_numpy(np.repeat(np.arange(len(chosen)), count[chosen])).to(batch.ids.device)
                 for index, x_RTD in enumerate(wanted):
                     if mark:
                         found[index, line[chosen]] = x_RTD[:, 0].float().cpu().numpy()
                     else:
-                        found[index, _places(start[chosen], count[chosen])] = x_RTD[row, where + self._before].float().cpu().numpy()
+                        found[index, places(start[chosen], count[chosen])] = x_RTD[row, where + self._before].float().cpu().numpy()
         edges = np.arange(len(ends) + 1) if mark else np.concatenate([[0], ends])
         for low, high in zip(edges[:-1], edges[1:], strict=True):
             yield (found if choice == "all" else found[0])[..., low:high, :].copy()
 
     def _rows(self, ids: np.ndarray, start: np.ndarray, count: np.ndarray) -> Batch:
-        """A row for each piece of `count` (R,) tokens that starts at `start` (R,) of `ids`, with its marks; rows end with padding."""
-        marks, size = self.vocabulary.marks, count + self._before + self._behind
-        read = np.full((len(count), int(size.max())), marks.pad, np.int64)
-        row = np.repeat(np.arange(len(count)), count)
-        read[row, _places(np.full_like(count, self._before), count)] = ids[_places(start, count)]
-        if self._before:
-            read[:, 0] = marks.begin
-        if self._behind:
-            read[np.arange(len(size)), size - 1] = marks.end
-        place = np.arange(read.shape[1])
-        segments = (place < size[:, None]).astype(np.int64)
         device = next(self.model.parameters()).device
-        ids_RT, segments_RT, positions_RT = (torch.from_numpy(each).to(device) for each in (read, segments, place * segments))
-        return Batch(ids=ids_RT, segments=segments_RT, positions=positions_RT)
+        around = self._before, self._behind
+        return text_rows(ids, start=start, count=count, marks=self.vocabulary.marks, around=around, device=device)
 
     def _encoded(self, batch: Batch) -> Sequence[Tensor]:
         return self.model.encode(batch).layers
@@ -207,18 +196,6 @@ class TokenEncoder:
         if problem:
             raise MalmoiError("M009", argument=problem[0], value=problem[1], problem=problem[2], next=problem[3])
 
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """No dropout and no gradients; afterwards every module is in the mode in which it was."""
-        modes = {module: module.training for module in self.model.modules()}
-        try:
-            self.model.eval()
-            with torch.no_grad():
-                yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
-
 
 def _mean(layers: Sequence[Tensor]) -> Tensor:
     total = layers[0].float()
@@ -235,11 +212,6 @@ def _means(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:
         starts = (np.cumsum(counts) - counts)[some]
         found[..., some, :] = np.add.reduceat(vectors, starts, axis=-2) / counts[some, None].astype(np.float32)
     return found
-
-
-def _places(start: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """start[0] ... start[0] + count[0] - 1, start[1] ..., in a row."""
-    return np.repeat(start - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
 
 
 def _alike(sizes: np.ndarray, *, rows: int) -> Iterator[np.ndarray]:
