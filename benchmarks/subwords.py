@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from common import finish, peak_rss
+from common import RESULTS, finish, peak_rss
 from tokenizers import Tokenizer
 
 from malmoi.core.recipe import SubwordSpec, TextSpec
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=ALGORITHMS)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=RESULTS / "subwords.json")
     arguments = parser.parse_args()
     if arguments.threads:
         os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)
