@@ -425,3 +425,16 @@ def test_a_class_that_is_forced_gives_the_same_ids(make_spec: Any, subwords: Any
     forced = transformers.BertTokenizerFast.from_pretrained(out)
     for text in ("안녕하세요, 말모이 사전입니다!", "The Quick fox, naïve café"):
         assert forced(text, add_special_tokens=False)["input_ids"] == vocabulary.encode(text).tolist()
+
+
+def test_a_tokenizer_without_nfc_gets_it(make_spec: Any, subwords: Any, make_objective: Any, tmp_path: Path) -> None:
+    """A run brings text to NFC whatever its tokenizer says; so does what is written of an imported one."""
+    spec, ours = make_spec("bert"), subwords("wordpiece")
+    content = json.loads(ours.json)
+    for number, normalizer in enumerate([None, {"type": "Lowercase"}, {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}]):
+        vocabulary = Subwords.of(json.dumps({**content, "normalizer": normalizer}), ours.marks)
+        out = written(spec, make_objective(spec, vocabulary), vocabulary, tmp_path / str(number))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+        ids = tokenizer(MIXED, add_special_tokens=False)["input_ids"]
+        assert ids == [vocabulary.encode(text).tolist() for text in MIXED]
+        assert ids == [read_transformers(out, shapes=shapes_of).vocabulary.encode(text).tolist() for text in MIXED]

@@ -17,14 +17,21 @@ LOADS = {
     "electra": ("AutoModelForPreTraining", "./discriminator"),
 }
 """Family -> how its directory is opened: the class, and where."""
-FACTS = ("documents", "tokens", "step", "seconds", "imported")
-"""Of a run's manifest, those that are told."""
+FACTS = {
+    "documents": "documents",
+    "tokens": "tokens read in training",
+    "step": "steps of training",
+    "seconds": "seconds of training",
+    "corpus": "SHA-256 of the corpus",
+    "imported": "imported from a directory of",
+}
+"""What is told of a run's manifest."""
 
 
 def card(spec: RunSpec, *, family: str, format: str, facts: Mapping[str, Any]) -> str:
     """The text. facts: of the run's manifest."""
     sentences = format == "sentence-transformers"
-    told = [f"- {name}: {facts[name]:,}" if isinstance(facts[name], int) else f"- {name}: {facts[name]}" for name in FACTS if name in facts]
+    told = [f"- {said}: {_number(facts[name])}" for name, said in FACTS.items() if name in facts]
     lines = [
         "---",
         f"library_name: {format}",
@@ -53,6 +60,10 @@ def card(spec: RunSpec, *, family: str, format: str, facts: Mapping[str, Any]) -
         "to NFC by itself.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
 
 
 def _task(spec: RunSpec, sentences: bool) -> str:

@@ -25,6 +25,7 @@ def tokenizer_files(vocabulary: Subwords, *, length: int, types: bool, causal: b
     """File name -> content. length: the longest text in tokens; causal: a text gets the beginning mark only, so that it can go on."""
     content = json.loads(vocabulary.json)
     content["truncation"] = content["padding"] = None
+    content["normalizer"] = _nfc_first(content.get("normalizer"))
     if causal:
         content["post_processor"] = _open_ended(content.get("post_processor"), vocabulary)
     inputs = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
@@ -82,6 +83,14 @@ def _open_ended(post: dict[str, Any] | None, vocabulary: Subwords) -> dict[str, 
         for kind in ("single", "pair")
     }
     return {**post, **found}
+
+
+def _nfc_first(normalizer: dict[str, Any] | None) -> dict[str, Any]:
+    """A tokenizer from elsewhere reads here what NFC made of the text, so the file must say it."""
+    parts = [] if normalizer is None else normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
+    if normalizer is not None and parts and parts[0]["type"] == "NFC":
+        return normalizer
+    return {"type": "Sequence", "normalizers": [{"type": "NFC"}, *parts]} if parts else {"type": "NFC"}
 
 
 def _normalizes(normalizer: Any) -> tuple[bool, bool]:
