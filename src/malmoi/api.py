@@ -91,6 +91,8 @@ def pretrain(
     device: str = "auto",
     resume: bool = False,
     allow_unknown: bool = False,
+    shard: bool = False,
+    deterministic: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -99,7 +101,8 @@ def pretrain(
     pairs: two line-aligned files, source and target, in place of `corpus`, for recipes from text to text; `valid` is then two files too.
     Without `valid`, one document (or pair) in a hundred is held out. Returns the facts of the run (`steps`, `tokens`, `seconds`,
     `words_per_second` or, of subwords, `tokens_per_second`, `stopped`, `text`, `valid`). With `dry_run` nothing is kept: parameters,
-    memory and time are returned. Raises MalmoiError.
+    memory and time are returned. Under torchrun the processes share the rows of every batch; with `shard` they divide weights, gradients
+    and optimizer among them too (FSDP2; else DDP). deterministic: the same bits on a GPU each time. Raises MalmoiError.
     """
     from malmoi import pretraining
 
@@ -114,7 +117,7 @@ def pretrain(
     }
     if dry_run:
         return pretraining.dry_run(spec, **common)  # type: ignore[arg-type]
-    return pretraining.train(spec, resume=resume, **common)  # type: ignore[arg-type]
+    return pretraining.train(spec, resume=resume, shard=shard, deterministic=deterministic, **common)  # type: ignore[arg-type]
 
 
 def load(run: str | Path, *, device: str = "auto") -> Encoder | TokenEncoder:
@@ -206,6 +209,40 @@ def neighbours(
         return {"text": text, "neighbours": [_shown(each) for each in found]}
 
     return {"run": str(run), "queries": [find(text) for text in texts]}
+
+
+def generate(
+    run: str | Path,
+    prompt: str = "",
+    *,
+    source: str | None = None,
+    tokens: int | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    greedy: bool = False,
+    beam: int | None = None,
+    seed: int = 0,
+    count: int = 1,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """`count` texts: what a causal model writes after `prompt`, drawn with `seed`, or what a sequence model finds for `source`.
+
+    tokens: at most so many are written (100; of a sequence model as many as it reads). temperature, top_k, top_p: see
+    `readout.Sampling`; greedy: always the likeliest token; beam: beginnings that a sequence model follows (4).
+    Returns run, prompt (source) and texts, prompt included. Raises MalmoiError M009, M052, M060.
+    """
+    from malmoi.core.devices import find_device
+    from malmoi.readout import Sampling
+    from malmoi.run import load_run
+    from malmoi.use import generate as texts_of
+
+    chosen = greedy or any(value is not None for value in (temperature, top_k, top_p))
+    sampling = Sampling(1.0 if temperature is None else temperature, top_k, top_p, greedy) if chosen else None
+    opened = load_run(run, device=find_device(device))
+    texts = texts_of(opened, prompt, source=source, tokens=tokens, sampling=sampling, beam=beam, seed=seed, count=count)
+    facts = {"run": str(run), "prompt": prompt}
+    return {**facts, "texts": texts} if source is None else {**facts, "source": source, "texts": texts}
 
 
 def doctor(path: str | Path) -> dict[str, Any]:

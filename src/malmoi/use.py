@@ -1,10 +1,12 @@
-"""What a finished run is good for: its encoder, its scores on a text."""
+"""What a finished run is good for: its encoder, its scores on a text, the texts that it writes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from malmoi import evals
 from malmoi.core.errors import MalmoiError
@@ -15,11 +17,11 @@ from malmoi.corpus import read, word_splitter
 from malmoi.objectives import BiLM, Causal, Masked, Replaced
 from malmoi.objectives import Sequence as SequenceToSequence
 from malmoi.prepare import aligned
-from malmoi.readout import Encoder, TokenEncoder, warm_state
+from malmoi.readout import Encoder, Sampling, TokenEncoder, Translator, Writer, warm_state
 from malmoi.readout.tokens import Layout
 from malmoi.run import Run
 from malmoi.shards import Shards
-from malmoi.vocab import Subwords, Vocabulary, encode_documents
+from malmoi.vocab import EncodedText, Subwords, Vocabulary, encode_documents
 
 Sources = Sequence[str | Path]
 LAYOUTS: dict[str, Layout] = {"causal": "causal", "sequence": "source"}
@@ -74,9 +76,50 @@ def score(
         how["unigram"] = evals.unigram_of(shards, size=run.objective.output_size, marks=vocabulary.marks)
     if isinstance(run.objective, SequenceToSequence):
         of_targets = evals.evaluate_pairs(run.objective, *encoded, **how)
-        return {"step": run.step, **of_targets.model_dump(mode="json", exclude_none=True)}
+        exact = _exact_matches(run.objective, vocabulary, length, encoded)
+        return {"step": run.step, **of_targets.model_dump(mode="json", exclude_none=True), "exact_match": exact}
     assert isinstance(run.objective, Causal)
     return {"step": run.step, **evals.evaluate_causal(run.objective, encoded[0], **how).model_dump(mode="json", exclude_none=True)}
+
+
+def generate(
+    run: Run, prompt: str, *, source: str | None, tokens: int | None, sampling: Sampling | None, beam: int | None, seed: int, count: int
+) -> list[str]:
+    """The texts of `malmoi.generate`. sampling: None for the defaults. Raises MalmoiError M009, M052, M060."""
+    if not run.has_head:
+        raise MalmoiError("M052", path=run.path)
+    if isinstance(run.objective, SequenceToSequence):
+        if source is None or prompt or (sampling is not None and (beam is not None or not sampling.greedy)):
+            problem = "a sequence model searches for the best text for a source" if source else "a sequence model reads a source"
+            next = "give --source TEXT, and --greedy or --beam K."
+            raise MalmoiError("M009", argument="the prompt", value=prompt, problem=problem, next=next)
+        vocabulary, length = subwords_of(run, "write")
+        translator = Translator(run.objective.model, run.objective.decoder, vocabulary, length)
+        how = {"beam": 1, "penalty": 0.0} if sampling is not None else {"beam": beam or max(4, count)}
+        return translator.translate([source], tokens=tokens, count=count, **how)[0]
+    if not isinstance(run.objective, Causal):
+        kind, next = (
+            run.spec.objective.kind,
+            "train a model that can: gpt2-small goes on with a text, transformer-small makes one of another.",
+        )
+        what = {"bilm": "it has two directions and no sampler"}.get(kind, "it fills gaps and has no next token")
+        raise MalmoiError("M060", path=run.path, what="write text", problem=f"its objective is {kind}: {what}", next=next)
+    if source is not None or beam is not None:
+        argument, value = ("source", source) if source is not None else ("beam", beam)
+        problem, next = (
+            "a causal model goes on with a prompt, by drawing",
+            "give a prompt, and --greedy or --temperature, --top-k, --top-p.",
+        )
+        raise MalmoiError("M009", argument=argument, value=value, problem=problem, next=next)
+    writer = Writer(run.objective.model, *subwords_of(run, "write"))
+    return writer.write([prompt], tokens=100 if tokens is None else tokens, count=count, sampling=sampling, seed=seed)[0]
+
+
+def _exact_matches(objective: SequenceToSequence, vocabulary: Subwords, length: int, sides: list[EncodedText]) -> float:
+    """Share of the targets that greedy search finds to the letter (of what decoding keeps)."""
+    sources, targets = ([vocabulary.decode(ids) for ids in np.split(side.ids, side.ends[:-1])] for side in sides)
+    found = Translator(objective.model, objective.decoder, vocabulary, length).translate(sources, beam=1, penalty=0.0)
+    return sum(texts[0] == target for texts, target in zip(found, targets, strict=True)) / len(targets)
 
 
 def _of_bilm(

@@ -27,6 +27,7 @@ ANSWERS = {
     "evaluate": {"perplexity": 19.256, "tokens": 139},
     "embed": {"lines": 3},
     "neighbours": {"queries": [{"text": "the *bank* of", "neighbours": [neighbour(LONG, "shore")]}]},
+    "generate": {"run": "r", "prompt": "a [b]", "texts": ["a [b] c", "a [b] d"]},
     "doctor": {"ok": True, "findings": [{"code": "M060", "level": "info", "message": "12 [documents]", "next": ""}]},
     "import_": {"run": "runs/i"},
     "export": {"files": ["weights.hdf5"]},

@@ -6,7 +6,7 @@ import pytest
 
 from malmoi.core.errors import MalmoiError
 
-VERBS = ["quickstart", "recipes", "corpus", "pretrain", "evaluate", "embed", "neighbours", "doctor", "import", "export"]
+VERBS = ["quickstart", "recipes", "corpus", "pretrain", "evaluate", "embed", "neighbours", "generate", "doctor", "import", "export"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ RUNS = {
             "device": "cpu",
             "resume": True,
             "allow_unknown": True,
+            "shard": False,
+            "deterministic": False,
             "dry_run": True,
         },
     ),
@@ -46,6 +48,13 @@ RUNS = {
         ["r", "a *b*", "*c* d", "--among", "f.txt", "--count", "2", "--layer", "mix", "--same-word"],
         ("r",),
         {"texts": ["a *b*", "*c* d"], "among": "f.txt", "count": 2, "layer": "mix", "same_word": True, "device": "auto"},
+    ),
+    "generate": (
+        ["r", "a b", "--source", "x", "--tokens", "5", "--temperature", "0.5", "--top-k", "3", "--top-p", "0.9", "--greedy"]
+        + ["--beam", "2", "--seed", "7", "--count", "2", "--device", "cpu"],
+        ("r", "a b"),
+        {"source": "x", "tokens": 5, "temperature": 0.5, "top_k": 3, "top_p": 0.9, "greedy": True, "beam": 2, "seed": 7, "count": 2}
+        | {"device": "cpu"},
     ),
     "doctor": (["r"], ("r",), {}),
     "import": (["allennlp", "o.json", "w.hdf5", "--out", "r"], ("allennlp",), {"paths": ["o.json", "w.hdf5"], "out": "r"}),
@@ -103,6 +112,7 @@ def test_text_answers(api, malmoi_command):
     first, second = neighbours.splitlines()
     assert first == "the *bank* of" and second.startswith("   0.500  7: ... words words") and second.endswith(" words ...")
     assert " [a] *shore* here " in second and len(second) < 160
+    assert malmoi_command("generate", "r", "a [b]").out == "a [b] c\n---\na [b] d\n"
     quickstart = malmoi_command("quickstart").out
     for piece in ("123.5", "1034", "healthy", "a *class* statement", "next: malmoi doctor runs/q"):
         assert piece in quickstart

@@ -212,8 +212,7 @@ def test_a_prompt_keeps_its_letters_and_spaces() -> None:
     writer = Writer(built("causal", size=len(VOCABULARY)).model, VOCABULARY, LENGTH)
     for prompt in ("a  river,bank", "a river "):
         [[text]] = writer.write([prompt], tokens=3, seed=1)
-        assert text.startswith(prompt.rstrip()) or VOCABULARY.decode(VOCABULARY.encode(prompt)) != prompt.rstrip()
-        assert "river  " not in text
+        assert text.startswith(prompt) and len(text) > len(prompt) and "river  " not in text
 
 
 @pytest.mark.parametrize(

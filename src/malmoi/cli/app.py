@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from malmoi import __version__
-from malmoi.cli import corpus, doctor, embed, evaluate, export, import_, neighbours, pretrain, quickstart, recipes
+from malmoi.cli import corpus, doctor, embed, evaluate, export, generate, import_, neighbours, pretrain, quickstart, recipes
 from malmoi.cli.base import Verb, Verbs
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ for _name, _verb, _example in (
     ("evaluate", evaluate.evaluate, evaluate.EXAMPLE),
     ("embed", embed.embed, embed.EXAMPLE),
     ("neighbours", neighbours.neighbours, neighbours.EXAMPLE),
+    ("generate", generate.generate, generate.EXAMPLE),
     ("doctor", doctor.doctor, doctor.EXAMPLE),
     ("import", import_.import_, import_.EXAMPLE),
     ("export", export.export, export.EXAMPLE),
