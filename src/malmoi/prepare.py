@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from malmoi.core.artifact import fingerprint
+from malmoi.core.artifact import fingerprint, refuse_full
 from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress
 from malmoi.core.recipe import RunSpec, TextSpec
@@ -54,13 +54,19 @@ class Prepared:
     valid_source: EncodedText | None = None
 
 
-def prepare(spec: RunSpec, *, corpus: Sources, valid: Sources, out: Path, allow_unknown: bool, progress: Progress) -> Prepared:
+def prepare(
+    spec: RunSpec, *, corpus: Sources, valid: Sources, out: Path, allow_unknown: bool, progress: Progress, writes: bool = True
+) -> Prepared:
     """Count, number and store the corpus of a run in `out/vocab` and `out/shards`, and encode its held-out text.
 
     On a second start with the same sources both are taken as they are, after verification; other sources are refused (M041). A vocabulary
-    that leaves too much unknown is refused (M012, M026) unless `allow_unknown`. For pairs of texts corpus and valid are two files each.
+    that leaves too much unknown is refused (M012, M026) unless `allow_unknown`, a disk that is too full is (M045). For pairs of
+    texts corpus and valid are two files each. writes: False where another process has just done all this.
     """
-    _same_text(spec, corpus=corpus, valid=valid, out=out)
+    if writes:
+        _same_text(spec, corpus=corpus, valid=valid, out=out)
+        if not (out / "shards" / "manifest.json").is_file():
+            refuse_full(out, sum(file.stat().st_size for file in source_files(corpus)), what="a corpus of this size")
     if spec.objective.kind == "sequence":
         prepared = _of_pairs(spec, corpus=corpus, valid=valid, out=out, allow_unknown=allow_unknown, progress=progress)
     else:
@@ -71,7 +77,9 @@ def prepare(spec: RunSpec, *, corpus: Sources, valid: Sources, out: Path, allow_
     parents = {"vocabulary": prepared.vocabulary.fingerprint, "shards": prepared.shards.fingerprint}
     if prepared.source is not None:
         parents["source"] = prepared.source.fingerprint
-    record(out, parents=parents, vocabulary=prepared.report.model_dump(mode="json"), documents=prepared.shards.documents)
+    if writes:
+        _same_parents(out, parents)
+        record(out, parents=parents, vocabulary=prepared.report.model_dump(mode="json"), documents=prepared.shards.documents)
     return prepared
 
 
@@ -169,6 +177,18 @@ def _same_text(spec: RunSpec, *, corpus: Sources, valid: Sources, out: Path) -> 
         for stage in ("vocab", "shards", "sources"):
             shutil.rmtree(out / stage, ignore_errors=True)
     record(out, corpus=text)
+
+
+def _same_parents(out: Path, parents: dict[str, str]) -> None:
+    """Raise MalmoiError M041 if a run that has been trained would go on with another vocabulary or other shards."""
+    known = read_spec(out)[1].get("parents")
+    if known and checkpoints.steps(out / "checkpoints"):
+        for name, expected in known.items():
+            if parents.get(name) != expected:
+                differences = (
+                    f"its {name} is not the one that it was trained with (fingerprint {parents.get(name, '')[:12]}, not {expected[:12]})"
+                )
+                raise MalmoiError("M041", path=out, differences=differences)
 
 
 def first_words(text: EncodedText, words: int) -> EncodedText:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Sequence as Many
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from malmoi import run as runs
-from malmoi.core.artifact import write_json
-from malmoi.core.devices import find_device
+from malmoi.core.artifact import seal
+from malmoi.core.devices import available, exactly, find_device, resident
 from malmoi.core.errors import MalmoiError
-from malmoi.core.progress import Progress
+from malmoi.core.progress import Progress, Silent
 from malmoi.core.recipe import CharacterCNNSpec, MaskedSpec, RowsSpec, RunSpec, StreamSpec
 from malmoi.core.spec import override
 from malmoi.corpus import source_files
@@ -30,8 +30,10 @@ from malmoi.shards import Packed, Pairs, Streams
 from malmoi.shards.packed import Layout
 from malmoi.testing import check_visibility
 from malmoi.train import checkpoint as checkpoints
-from malmoi.train import fit, total_steps
+from malmoi.train import fit, processes, total_steps
 from malmoi.train.loop import Outcome, autocast
+from malmoi.train.prefetch import Prefetched
+from malmoi.train.processes import own_device
 from malmoi.vocab import EncodedText, Subwords, Vocabulary
 
 WORDS_A_STEP_OF_A_TRIAL = 640
@@ -100,14 +102,22 @@ def train(
     device: str,
     resume: bool,
     allow_unknown: bool,
+    shard: bool,
+    deterministic: bool,
     progress: Progress,
 ) -> dict[str, Any]:
-    """A whole run; see `malmoi.pretrain`."""
-    place = find_device(device)
+    """A whole run; see `malmoi.pretrain`. Processes of a group but the first return what they know: how it was stopped."""
+    place = own_device(find_device(device))
+    if deterministic:
+        exactly()
     source_files([*corpus, *valid])
-    with runs.locked(out):
-        spec = claim(spec, out, resume=resume)
-        prepared = prepare(spec, corpus=corpus, valid=valid, out=out, allow_unknown=allow_unknown, progress=progress)
+    with processes(place, sharded=shard) as group, runs.locked(out) if group.rank == 0 else nullcontext():
+        _refuse_crowd(spec, group.world)
+        progress = progress if group.rank == 0 else Silent()
+        with group.first("prepared"):
+            spec = claim(spec, out, resume=resume) if group.rank == 0 else spec
+            text = {"corpus": corpus, "valid": valid, "allow_unknown": allow_unknown}
+            prepared = prepare(spec, out=out, writes=group.rank == 0, progress=progress, **text)  # type: ignore[arg-type]
         facts = summary(prepared)
         _tell(facts, progress)
         objective = build(spec, **prepared.vocabulary.sizes())
@@ -117,9 +127,10 @@ def train(
         check_visibility(objective)
         objective.to(place)
         going_on = resume and bool(checkpoints.steps(out / "checkpoints"))
+        rows = Prefetched(batches(spec, prepared, rank=group.rank, world=group.world), threads=2 if place.type == "cuda" else 0)
         outcome = fit(
             objective,
-            batches=batches(spec, prepared),
+            batches=rows,
             spec=spec.training,
             seed=spec.seed,
             directory=out,
@@ -127,13 +138,25 @@ def train(
             progress=progress,
             validate=_validator(spec, objective, prepared, place) if prepared.valid else None,
             resume=going_on,
+            group=group,
         )
+        rows.close()
+        if group.rank:
+            return {"stopped": outcome.stopped}
         result = {"run": str(out), "stopped": outcome.stopped, "steps": outcome.step, **_numbers(outcome, unit_of(spec)), "text": facts}
         if outcome.stopped == "done" and prepared.valid:
-            result["valid"] = _score(out, spec, objective, prepared, place, progress)
+            result["valid"] = _score(out, spec, prepared, place, progress)
         result["next"] = _next(out, spec, outcome)
         runs.record(out, state=outcome.stopped, step=outcome.step, tokens=outcome.tokens, seconds=outcome.seconds)
     return result
+
+
+def _refuse_crowd(spec: RunSpec, world: int) -> None:
+    """Raise MalmoiError M048 for more processes than there are rows to share out."""
+    streams = isinstance(spec.stream, StreamSpec)
+    rows = spec.stream.streams if isinstance(spec.stream, StreamSpec) else spec.stream.rows
+    if world > rows:
+        raise MalmoiError("M048", rows=rows, world=world, field="stream.streams" if streams else "stream.rows")
 
 
 def _tell(facts: dict[str, Any], progress: Progress) -> None:
@@ -219,16 +242,17 @@ def _evaluate(
     return evaluate(objective, text, unigram=words, device=device, progress=progress)
 
 
-def _score(out: Path, spec: RunSpec, objective: Objective, prepared: Prepared, device: torch.device, progress: Progress) -> dict[str, Any]:
+def _score(out: Path, spec: RunSpec, prepared: Prepared, device: torch.device, progress: Progress) -> dict[str, Any]:
     """The held-out text under the weights that the run is used with: all of it; for a masked model, which reads a text once for each
     of its tokens, its first `training.validation_tokens`."""
     assert prepared.valid is not None
-    chosen = checkpoints.best(out / "checkpoints")
-    if chosen is not None:
-        checkpoints.load_module(chosen, objective)
+    chosen = checkpoints.best(out / "checkpoints") or checkpoints.steps(out / "checkpoints")[-1]
+    objective = build(spec, **prepared.vocabulary.sizes())  # what was trained may be divided among processes
+    checkpoints.load_module(chosen, objective)
+    objective.to(device).eval()
     found = _exact(spec, objective, prepared, device, progress)
     (out / "evals").mkdir(exist_ok=True)
-    write_json(out / "evals" / "valid.json", {"checkpoint": chosen.name if chosen else "last", **found})
+    seal(out / "evals" / "valid.json", {"checkpoint": chosen.name, **found})
     return found
 
 
@@ -296,9 +320,9 @@ def dry_run(
         rows = batches(spec, prepared)
         first = rows.batch(0)
         distinct, places = (len(first.characters), _places(spec, first.characters)) if first.characters is not None else (0, 0)
-        held = _resident()
+        held = resident()
         memory = estimate(spec, **prepared.vocabulary.sizes(), distinct=distinct, places=places)
-        free = _available()
+        free = available()
         result: dict[str, Any] = {
             "recipe": spec.name,
             "parameters": memory.parameters,
@@ -369,20 +393,3 @@ def _places(spec: RunSpec, characters: torch.Tensor) -> int:
     assert isinstance(spec.model.frontend, CharacterCNNSpec)
     widest = max(wide for wide, _ in spec.model.frontend.filters)
     return convolved_places(characters, pad=int(characters.max()), widest=widest)
-
-
-def _resident() -> int:
-    """Bytes that this process holds now."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _available() -> int | None:
-    """Bytes of memory that are free on this machine, where it tells."""
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return None

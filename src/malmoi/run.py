@@ -7,6 +7,7 @@ RUN/vocab  shards  checkpoints  evals  metrics.jsonl
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -15,11 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
-from malmoi.core.artifact import MANIFEST, alive, read_manifest, seal, sha256, versions, write_json
+from malmoi.core.artifact import MANIFEST, read_manifest, seal, sha256, versions, write_json
 from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import RunSpec
 from malmoi.core.spec import leaves, validate
@@ -69,25 +70,45 @@ def record(path: Path, **facts: Any) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Nobody else writes into `path` meanwhile. Raises MalmoiError M008 naming the owner; the lock of a dead process is taken over."""
-    path.mkdir(parents=True, exist_ok=True)
+    """Nobody else writes into `path` meanwhile. Raises MalmoiError M008 naming the owner, M046 for a place that cannot be written.
+
+    The system's own lock on the file decides on this machine, and ends with its process; what stands in it is for people, and for
+    other machines that see the same disk.
+    """
     file = path / ".lock"
     mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    with _taken(file) as lock:
+        owner = _owner(file)
+        if owner and owner["host"] != mine["host"]:
+            raise MalmoiError("M008", path=path, **owner)
+        lock.truncate(0)
+        json.dump(mine, lock)
+        lock.flush()
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _taken(file: Path) -> Iterator[TextIO]:
+    """The lock file, open and locked."""
     while True:
         try:
-            descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            break
-        except FileExistsError:
-            owner = _owner(file)
-            if owner and owner["pid"] != mine["pid"] and (owner["host"] != mine["host"] or alive(owner["pid"])):
-                raise MalmoiError("M008", path=path, **owner) from None
-            file.unlink(missing_ok=True)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as lock:
-        json.dump(mine, lock)
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_CREAT | os.O_RDWR)
+        except OSError as refusal:
+            raise MalmoiError("M046", path=file.parent, problem=refusal.strerror) from refusal
+        with os.fdopen(descriptor, "r+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                unknown = {"pid": "(unknown)", "host": socket.gethostname(), "since": "just now"}
+                raise MalmoiError("M008", path=file.parent, **(_owner(file) or unknown)) from None
+            if file.exists() and file.stat().st_ino == os.fstat(descriptor).st_ino:
+                yield lock
+                return
+            # else its owner has just ended and taken the file away: once more
 
 
 def _owner(file: Path) -> dict[str, Any] | None:

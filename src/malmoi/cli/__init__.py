@@ -14,7 +14,8 @@ from malmoi.cli.failures import BROKEN_PIPE, INTERRUPTED, Exit, answer_failure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit status: 0, 1 for an error, 130 for Ctrl-C, 141 where the reader has gone.
+    """Run one command line and return its exit status: 0, 1 for an error (3, 4, 5 for some, see `failures`), 130 for Ctrl-C, 141 where the
+    reader has gone.
 
     Errors are one line on standard error (`malmoi: M012: ... next: ...`); with `--json` also `{"error": {"code", "message",
     "next"}}` on standard output; with `--debug` a traceback besides.

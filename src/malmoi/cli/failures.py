@@ -13,6 +13,8 @@ import typer
 from malmoi.core.errors import MalmoiError, nearest
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
+STATUS = {"M040": 3, "M047": 3, "M045": 4, "M044": 5}
+"""Exit statuses of failures that a supervisor tells apart: the numbers have gone bad, the disk is full, another process was lost."""
 
 Exit = typer.Exit
 _UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries click under a name that differs between its versions
@@ -28,7 +30,7 @@ def answer_failure(failure: Exception, arguments: Sequence[str]) -> int:
         sys.stdout.write(json.dumps({"error": {"code": known.code, "message": known.message, "next": known.next}}) + "\n")
         sys.stdout.flush()
     sys.stderr.write(f"malmoi: {known}\n")
-    return FAILED
+    return STATUS.get(known.code, FAILED)
 
 
 def as_malmoi_error(failure: Exception) -> MalmoiError:

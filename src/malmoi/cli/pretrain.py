@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Annotated
 
@@ -38,6 +39,8 @@ def pretrain(
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it stopped.")] = False,
     allow_unknown: Annotated[bool, typer.Option("--allow-unknown", help="Train even if more than 20% of the tokens are unknown.")] = False,
+    shard: Annotated[bool, typer.Option("--shard", help="Under torchrun: divide the model among the processes (FSDP2).")] = False,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits on a GPU each time; slower there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show parameters, memory and time.")] = False,
     json: Json = False,
     debug: Debug = False,
@@ -66,10 +69,13 @@ def pretrain(
             device=device,
             resume=resume,
             allow_unknown=allow_unknown,
+            shard=shard,
+            deterministic=deterministic,
             dry_run=dry_run,
             progress=shown,
         )
-    answer(summary, json)
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first one answers
+        answer(summary, json)
     stopped = summary.get("stopped", "done")
     if stopped != "done":
         raise typer.Exit(128 + signal.Signals[stopped])

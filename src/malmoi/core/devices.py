@@ -1,6 +1,10 @@
-"""Where to compute."""
+"""Where to compute, and with how much memory."""
 
 from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
 
 import torch
 
@@ -22,3 +26,26 @@ def find_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise MalmoiError("M003", device=name, problem="only cpu and cuda are supported")
     return device
+
+
+def exactly() -> None:
+    """Only operations that give the same bits each time; RuntimeError from torch where there is none. Nothing changes on a CPU."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+
+
+def resident() -> int:
+    """Bytes that this process holds now."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def available() -> int | None:
+    """Bytes of memory that are free on this machine, where it tells."""
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return None

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from malmoi.core.artifact import write_text
 from malmoi.core.errors import MalmoiError
@@ -24,7 +24,7 @@ END = DIGITS + 2
 
 
 class Journal:
-    """Opens `path` for adding lines. Raises MalmoiError M131 if what stands there is damaged.
+    """Adds lines to `path`, which is there from the first one on. Raises MalmoiError M131 if what stands there is damaged.
 
     after: of an older file the lines with a larger `step` are dropped (they will be written again), and so is half a line.
     """
@@ -35,10 +35,13 @@ class Journal:
         self._seal = ""
         if path.is_file():
             write_text(path, "".join(self._next(facts) for facts in kept))
-        self._file = open(path, "a", encoding="utf-8")
+        self._path = path
+        self._file: TextIO | None = None
 
     def write(self, facts: Mapping[str, Any]) -> None:
         """Add an object, which must have a `step`."""
+        if self._file is None:
+            self._file = open(self._path, "a", encoding="utf-8")
         self._file.write(self._next(facts))
 
     def _next(self, facts: Mapping[str, Any]) -> str:
@@ -49,13 +52,16 @@ class Journal:
 
     def flush(self, *, sync: bool = False) -> None:
         """Nothing of what was written is lost when the process is killed; with `sync`, when the power fails."""
-        self._file.flush()
-        if sync:
-            os.fsync(self._file.fileno())
+        if self._file is not None:
+            self._file.flush()
+            if sync:
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """No more lines."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

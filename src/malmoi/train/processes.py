@@ -300,6 +300,15 @@ class Watch(threading.Thread):
             os._exit(LOST)
 
 
+def own_device(device: torch.device) -> torch.device:
+    """Of several GPUs the one that is this process's, by LOCAL_RANK."""
+    if device.type != "cuda" or device.index is not None or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return device
+    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    torch.cuda.set_device(own)
+    return own
+
+
 @contextmanager
 def processes(device: torch.device, *, sharded: bool = False) -> Iterator[Alone]:
     """The group that the environment speaks of (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, as torchrun sets them), or one process."""
