@@ -10,8 +10,8 @@ from torch import nn
 from malmoi.core.batch import Batch
 from malmoi.core.recipe import AttentionSpec, BackboneSpec, MLPSpec, TokenEmbeddingSpec
 from malmoi.nn import Attention, Backbone, CrossAttention, Layout, Model, TokenEmbedding
-from malmoi.nn.attention import allowed, attend, sight, turned
 from malmoi.nn.attention import _turn as turn_of
+from malmoi.nn.attention import allowed, attend, sight, turned
 
 R, T, H, K = 3, 9, 2, 4
 D = H * K
