@@ -62,7 +62,7 @@ def gpt1_small() -> RunSpec:
         subwords=SubwordSpec(algorithm="bpe", size=30_000),
         objective=CausalSpec(),
         model=gpt(width=256, depth=4, heads=4, length=128),
-        stream=RowsSpec(rows=32, length=128),
+        stream=RowsSpec(rows=8, length=128),
         training=short(minutes=60),
     )
 
@@ -75,7 +75,7 @@ def gpt1_tiny() -> RunSpec:
     Score and time: measured: see docs/log.md.
     """
     tiny = {"name": "gpt1-tiny", "model": gpt(width=64, depth=2, heads=2, length=64), "training": short(minutes=2, learning_rate=2e-3)}
-    return override(gpt1_small().model_copy(update=tiny), ["subwords.size=4000", "stream.length=64"])
+    return override(gpt1_small().model_copy(update=tiny), ["subwords.size=4000", "stream.rows=32", "stream.length=64"])
 
 
 def gpt(*, width: int, depth: int, heads: int, length: int, dropout: float = 0.0) -> ModelSpec:
