@@ -6,7 +6,8 @@ import pytest
 
 from malmoi.core.errors import MalmoiError
 
-VERBS = ["quickstart", "recipes", "corpus", "pretrain", "evaluate", "embed", "neighbours", "generate", "doctor", "import", "export"]
+VERBS = ["quickstart", "recipes", "corpus", "pretrain", "supervise", "evaluate"]
+VERBS += ["embed", "neighbours", "generate", "doctor", "import", "export"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from malmoi import __version__
-from malmoi.cli import corpus, doctor, embed, evaluate, export, generate, import_, neighbours, pretrain, quickstart, recipes
+from malmoi.cli import corpus, doctor, embed, evaluate, export, generate, import_, neighbours, pretrain, quickstart, recipes, supervise
 from malmoi.cli.base import Verb, Verbs
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ for _name, _verb, _example in (
     ("recipes", recipes.recipes, recipes.EXAMPLE),
     ("corpus", corpus.corpus, corpus.EXAMPLE),
     ("pretrain", pretrain.pretrain, pretrain.EXAMPLE),
+    ("supervise", supervise.supervise, supervise.EXAMPLE),
     ("evaluate", evaluate.evaluate, evaluate.EXAMPLE),
     ("embed", embed.embed, embed.EXAMPLE),
     ("neighbours", neighbours.neighbours, neighbours.EXAMPLE),

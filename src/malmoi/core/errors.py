@@ -204,6 +204,7 @@ CATALOGUE: dict[str, Entry] = {
         "make the loss a mean over `count` predictions, and what is drawn at random a function of a row's key.",
     ),
     # M09x: the command line itself
+    "M096": Entry("{command} ended {times} times without a new checkpoint, at last with status {status}.", "look at what it said above."),
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),
     "M098": Entry("{problem}.", "`{command} --help` shows how it is used."),
     "M099": Entry("unexpected {kind}: {problem}.", "this is a fault of malmoi: run the same again with --debug and report what it shows."),
