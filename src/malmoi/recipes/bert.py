@@ -73,9 +73,9 @@ def bert_large() -> RunSpec:
 def bert_small() -> RunSpec:
     """BERT for an evening without a GPU: 4 layers of 256, 4 heads, 8 rows of 128, 60 minutes.
 
-    Paper: BERT, made small. The run is short, so the steps are many and small, the rate is 1e-3 with a linear decay over the run, and nothing is dropped out (a
-    short run never reads a text often enough to learn it by heart; Geiping and Goldstein 2023, section 4.3). The output bias starts at
-    the frequency of each token.
+    Paper: BERT, made small. The run is short, so the steps are many and small, the rate is 1e-3 with a linear decay over the run, and
+    nothing is dropped out (a short run never reads a text often enough to learn it by heart; Geiping and Goldstein 2023, section 4.3).
+    The output bias starts at the frequency of each token.
     Command: malmoi pretrain bert-small --corpus 'texts/*.txt' --valid heldout.txt --out runs/bert
     Score and time: measured: see docs/log.md.
     """
