@@ -83,6 +83,10 @@ def _predictions(objective: Objective, view: Batch) -> Iterator[Prediction]:
             for row, position in ((first, length // 2), (first + rows // 2 - 1, 0), (first, length - 2)):
                 yield Prediction(name, row, position, {"forward": objective.may_see(view, row, position)})
         return
+    if isinstance(objective, Replaced):
+        for row, position in _spread((view.segments > 0).nonzero()):
+            seen = {"model": objective.may_see(view, row, position), "generator": torch.zeros(view.ids.shape, dtype=torch.bool)}
+            yield Prediction("detector's", row, position, seen, objective.model.heads["replaced"], (row, position))
     for row, position in _spread((view.targets[objective.target] >= 0).nonzero()):
         yield Prediction("", row, position, _seen(objective, view, row, position))
     if "pair" in objective.model.heads and "pair" in view.targets:
@@ -91,10 +95,6 @@ def _predictions(objective: Objective, view: Batch) -> Iterator[Prediction]:
             nth = places.tolist().index([row, position])
             seen = {"model": objective.may_see(view, row, position)}
             yield Prediction("pair", row, position, seen, objective.model.heads["pair"], (nth,))
-    if isinstance(objective, Replaced):
-        for row, position in _spread((view.segments > 0).nonzero()):
-            seen = {"model": objective.may_see(view, row, position), "generator": torch.zeros(view.ids.shape, dtype=torch.bool)}
-            yield Prediction("detector's", row, position, seen, objective.model.heads["replaced"], (row, position))
 
 
 def _spread(places: Tensor) -> list[tuple[int, int]]:
