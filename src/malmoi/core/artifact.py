@@ -107,6 +107,10 @@ def sweep(parent: Path) -> None:
             os.replace(path, parent / name)
         else:
             shutil.rmtree(path, ignore_errors=True)
+    for path in parent.glob(".*.tmp"):
+        process = path.stem.rpartition(".")[2]
+        if process.isdigit() and not alive(int(process)):
+            path.unlink(missing_ok=True)
 
 
 def alive(process: int) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from malmoi.core.artifact import refuse_full
+from malmoi.core.artifact import refuse_full, sweep
 from malmoi.core.errors import MalmoiError
 from malmoi.core.journal import Journal
 from malmoi.core.progress import Progress
@@ -81,6 +81,9 @@ class Keeper:
         self.objective, self.optimizer, self.spec, self.group = objective, optimizer, spec, group
         self.place = directory / "checkpoints"
         self.place.mkdir(parents=True, exist_ok=True)
+        if group.rank == 0:
+            sweep(directory)
+            sweep(self.place)
         self.saved: int | None = None
         """The step of the newest checkpoint that this process wrote."""
         recorded = checkpoints.read_best(self.place)

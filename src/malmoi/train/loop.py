@@ -84,12 +84,13 @@ def fit(
             optimizer.scale(mean.rest(spec.accumulate))
             norm = optimizer.clip(spec.clip_norm)
             stopped, late = clock.agree(mean, caught)
-            if spikes(spec.guard, mean.loss, at):
+            found = unfit(mean, norm)
+            if found is None and spikes(spec.guard, mean.loss, at):
                 at, carry = _back(keeper, record, mean.loss, at, progress=progress, device=device)
                 validated = min(validated, budget.validations(spec, at))
                 continue
             at = replace(at, step=at.step + 1, tokens=at.tokens + micros.tokens, seconds=clock.seconds)
-            if (found := unfit(mean, norm)) is not None:
+            if found is not None:
                 carry, at = before, _refuse(record, at, found, micros, limit=spec.guard.nonfinite)
                 optimizer.forget()
             elif mean.count:
@@ -97,6 +98,9 @@ def fit(
                 at = remembered(mean.loss, replace(at, broken=0))
                 facts = {"loss": mean.loss, **mean.parts, "learning_rate": rate, "gradient_norm": norm}
                 record.step(at, {**facts, "tokens_per_second": round(clock.speed(at))})
+            else:
+                optimizer.forget()
+            group.reached(at.step)
             progress.advance(budget.done(at), {"loss": f"{mean.loss:.3f}", f"{micros.unit}/s": f"{clock.speed(at):,.0f}", "step": at.step})
             due = budget.validations(spec, at) > validated and budget.affordable(at, clock.validating)
             if due and validate is not None:
@@ -107,9 +111,9 @@ def fit(
                 keeper.save(at, carry)
                 clock.saved = time.monotonic()
             stopped = stopped or (caught[0] if caught and group.world == 1 else "")
-    record.close()
-    if at.step > clock.first.step:
-        keeper.save(at, carry)
+        record.close()
+        if at.step > clock.first.step:
+            keeper.save(at, carry)
     return Outcome(at.step, at.tokens, at.seconds, stopped=stopped or "done", best=at.best, tokens_per_second=clock.speed(at))
 
 

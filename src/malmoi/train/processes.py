@@ -65,6 +65,9 @@ class Alone:
     def wait(self) -> None:
         """Until all processes are here."""
 
+    def reached(self, step: int) -> None:
+        """Note where the run stands, for what is told of a lost process."""
+
     def first(self, name: str) -> AbstractContextManager[None]:
         """What stands inside is done by the first process, then by the others."""
         return nullcontext()
@@ -200,6 +203,10 @@ class Processes(Alone):
     def shared_out(self, carry: dict[str, Tensor]) -> dict[str, Tensor]:
         """See Alone."""
         return {name: tensor[self.rank :: self.world].clone() for name, tensor in carry.items()}
+
+    def reached(self, step: int) -> None:
+        """See Alone."""
+        self.watch.step = step
 
     def wait(self) -> None:
         """See Alone."""
