@@ -11,13 +11,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from malmoi.core.batch import Batch
 from malmoi.core.errors import MalmoiError
+from malmoi.core.marks import Marks
 from malmoi.core.recipe import BackboneSpec, CustomBackboneSpec, LSTMSpec, ModelSpec, RunSpec, TokenEmbeddingSpec, VocabularyHeadSpec
 from malmoi.nn import ForeignBackbone, Trace
 from malmoi.objectives import build
-from malmoi.recipes import elmo
+from malmoi.recipes import elmo, find
 from malmoi.shards import Shards, Streams
-from malmoi.testing import check_continuity, check_evaluation, check_path, check_visibility
+from malmoi.testing import check_accumulation, check_continuity, check_evaluation, check_packing, check_path, check_visibility
 
 TYPES = 50
 
@@ -96,6 +98,82 @@ def test_the_recipes_pass_at_a_tenth_of_their_size(recipe):
     objective = build(spec.model_copy(update={"model": model}), words=20_000, characters=261)
     for check in (check_visibility, check_path, check_evaluation, check_continuity):
         check(objective)
+
+
+ROWS_CHECKS = (check_visibility, check_path, check_evaluation, check_packing, check_accumulation)
+
+
+@pytest.mark.parametrize("name", ["gpt1-tiny", "gpt2-tiny", "bert-tiny", "albert-tiny", "electra-tiny", "transformer-tiny"])
+def test_the_recipes_of_rows_pass(name):
+    spec = find(name)
+    objective = build(spec, words=300, characters=0, marks=Marks(pad=0, unknown=1, begin=2, end=3, mask=4))
+    for check in ROWS_CHECKS:
+        check(objective)
+
+
+def test_rows_and_lengths_may_be_chosen_for_rows_too(small):
+    for kind, length in (("causal", 3), ("masked", 5), ("next", 7), ("replaced", 30), ("sequence", 9)):
+        objective = small(kind)
+        check_visibility(objective, rows=2, length=length)
+        check_packing(objective, rows=1, length=length)
+        check_accumulation(objective, rows=2, length=length)
+
+
+def test_a_batch_of_ones_own_is_examined(small):
+    objective = small("masked")
+    ids = torch.tensor([[2, 9, 8, 7, 3, 2, 11, 12, 3], [2, 20, 21, 22, 23, 24, 25, 26, 3]])
+    segments = torch.tensor([[1] * 5 + [2] * 4, [1] * 9])
+    positions = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3], list(range(9))])
+    batch = Batch(ids=ids, segments=segments, positions=positions, keys=torch.tensor([5, 6]))
+    for check in ROWS_CHECKS:
+        check(objective, batch=batch)
+    objective.model.backbone.sees = "causal"
+    check_visibility(objective, batch=batch)  # it sees less than it may
+
+
+class Looks(nn.Module):
+    """One head of attention of one's own; `wide`: it forgets that documents end."""
+
+    def __init__(self, width, wide=False):
+        super().__init__()
+        self.qkv, self.wide = nn.Linear(width, 3 * width), wide
+
+    def forward(self, x_RTD, layout):
+        q, k, v = self.qkv(x_RTD).chunk(3, dim=-1)
+        later = torch.ones(x_RTD.shape[1], x_RTD.shape[1], dtype=torch.bool).triu(1)
+        other = layout.segments[:, :, None] != layout.segments[:, None, :]
+        weights = (q @ k.transpose(1, 2)).masked_fill(later if self.wide else later | other, -torch.inf).softmax(-1)
+        return x_RTD + weights @ v
+
+
+def test_a_backbone_of_ones_own_may_ask_for_the_documents_of_its_rows(small):
+    objective = small("causal")
+    objective.model.backbone = ForeignBackbone(Looks(16))
+    for check in ROWS_CHECKS:
+        check(objective)
+    objective.model.backbone = ForeignBackbone(Looks(16, wide=True))
+    with pytest.raises(MalmoiError, match=r"M031.*model.backbone.module \(Looks\)"):
+        check_visibility(objective)
+
+
+@pytest.mark.parametrize("kind", ["causal", "next", "replaced", "sequence"])
+def test_an_examined_objective_is_left_as_it_was(small, kind):
+    objective = small(kind)
+    objective.model.backbone.eval()
+    parameter = objective.model.frontend.weight
+    parameter.grad = torch.ones_like(parameter)
+    modes = [module.training for module in objective.modules()]
+    weights = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    for check in ROWS_CHECKS:
+        check(objective)
+    assert [module.training for module in objective.modules()] == modes and torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(parameter.grad, torch.ones_like(parameter))
+    assert all(other.requires_grad and (other.grad is None or other is parameter) for other in objective.parameters())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in objective.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in objective.modules())
+    assert objective.model.backbone.blocks[0].attention.dropout.p == 0.1
 
 
 def random_stream(count, *, rows=8, window=6):

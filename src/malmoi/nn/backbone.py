@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -175,6 +176,8 @@ class ForeignBackbone(nn.Module):
     """A module of the user's own as a backbone: x (R, T, D) -> Trace, or a tensor (R, T, D), or a tuple that begins with one.
 
     The state does not go from window to window, unless the module returns a Trace with one and takes it back as second argument.
+    A module whose `forward` has a parameter `layout` is told what documents the rows hold (`Layout`): without it, nothing that looks at
+    other positions can keep to its document.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -182,12 +185,14 @@ class ForeignBackbone(nn.Module):
         if isinstance(module, nn.RNNBase) and not module.batch_first:
             raise ValueError("a recurrent torch module needs batch_first=True to serve as a backbone")
         self.module = module
+        self.asks = "layout" in signature(module.forward).parameters
 
     def initial_state(self, rows: int) -> State:
         return ()
 
     def forward(self, x_RTD: Tensor, state: State | None = None, valid_RT: Tensor | None = None, layout: Layout | None = None) -> Trace:
-        result: Any = self.module(x_RTD, state) if state else self.module(x_RTD)
+        told = {"layout": layout} if self.asks else {}
+        result: Any = self.module(x_RTD, state, **told) if state else self.module(x_RTD, **told)
         if isinstance(result, Trace):
             return result
         last = result[0] if isinstance(result, tuple) else result
