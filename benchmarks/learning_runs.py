@@ -184,13 +184,20 @@ def main() -> None:
     require("transformers", "accelerate")
     vocabulary = texts.prepare(arguments.corpus, arguments.work, size=arguments.size, lines=False)
     sample = Sample.of(arguments.valid, vocabulary, tokens=arguments.valid_tokens)
+    failed = 0
     for name in arguments.names:
-        found = pair(name, vocabulary, sample, arguments)
+        try:
+            found = pair(name, vocabulary, sample, arguments)
+        except (SystemExit, Exception) as failure:  # the others are still wanted
+            print(f"{name} failed: {failure}", flush=True)
+            failed += 1
+            continue
         facts = {"recipe": name, "minutes": arguments.minutes, "theirs": arguments.theirs, "alternate": arguments.alternate}
         facts |= {"settings": [*WIDE, *arguments.settings], "valid_tokens": len(sample.text.ids), "pieces": len(vocabulary)}
         suffix = "" if arguments.theirs == "shipped" else f"_{arguments.theirs}"
         finish(f"learning_{name}", {**facts, **found}, arguments.out / f"learning_{name}{suffix}.json", quiet=True)
         print(told(name, found), flush=True)
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

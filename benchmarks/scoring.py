@@ -86,7 +86,7 @@ class Sample:
             for name, (good, of) in score.counts.items():
                 before = tasks.setdefault(name, [0, 0])
                 tasks[name] = [before[0] + good, before[1] + of]
-        told = {name: good / max(of, 1) for name, (good, of) in tasks.items()}
+        told = {"replaced_accuracy" if name == "replaced" else name: good / max(of, 1) for name, (good, of) in tasks.items()}
         return {"masked": nats / count, "masked_accuracy": right / count, "scored": count, **told}
 
     def _shards(self) -> Shards:

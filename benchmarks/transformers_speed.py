@@ -156,6 +156,7 @@ def loss(vocabulary: Subwords, work: Path, arguments: argparse.Namespace) -> tup
     for seconds in arguments.tries:
         run = place / f"ours-{seconds:g}"
         settings = ["objective.pair=none", f"stream.rows={arguments.rows}", "training.precision=fp32"]
+        settings += ["training.validations=1", "training.validation_tokens=1000"]
         found = train_ours(
             spec.name, settings, arguments.corpus, arguments.valid, work, run, minutes=seconds / 60, threads=arguments.threads
         )
@@ -180,7 +181,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, help="for shards: of the text (default: all of it)")
     parser.add_argument("--repeats", type=int, default=1, help="for shards")
     parser.add_argument("--seconds", type=float, default=300.0, help="for loss: of transformers' training")
-    parser.add_argument("--tries", type=float, nargs="+", default=[10.0, 20.0, 40.0, 80.0], help="for loss: seconds of malmoi's runs")
+    parser.add_argument("--tries", type=float, nargs="+", default=[5.0, 10.0, 20.0, 40.0, 80.0], help="for loss: seconds of malmoi's runs")
     parser.add_argument("--valid-tokens", type=int, default=40_000, help="for loss")
     parser.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "malmoi-benchmarks", help="vocabulary and ids are kept here"
