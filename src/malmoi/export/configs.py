@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ GUARDED: Mapping[str, tuple[Any, ...]] = {
     "tf_legacy_loss": (False,),
 }
 """Fields that may be there with these values."""
+DEEPEST = 1024
+"""Layers that share their weights do not show in the file how many they are."""
+LARGEST = 1 << 24
+"""Of any side of a matrix."""
 EXECUTES = ("auto_map", "custom_pipelines", "trust_remote_code")
 
 
@@ -167,6 +172,8 @@ def model_of(family: Family, config: Mapping[str, Any], *, path: Path) -> dict[s
     width, inner = tree["width"], config.get(family.width, family.inner) if family.width else None
     if not _whole(width) or not _whole(tree["backbone"]["mixer"]["heads"]) or width % tree["backbone"]["mixer"]["heads"]:
         raise unreadable(file, f"its heads ({tree['backbone']['mixer']['heads']}) do not divide its width ({width})")
+    if not _whole(tree["backbone"]["depth"]) or tree["backbone"]["depth"] > DEEPEST:
+        raise unreadable(file, f"it has {tree['backbone']['depth']} layers, where 1 to {DEEPEST:,} are read")
     _put(tree, "backbone.feedforward.width", 4 * width if inner is None else inner)
     if family.embedding is not None:
         narrow = config.get(family.embedding, 128)
@@ -177,6 +184,11 @@ def model_of(family: Family, config: Mapping[str, Any], *, path: Path) -> dict[s
             raise _refused(file, "num_hidden_groups", count, f"{depth} layers cannot be cut into so many groups of neighbours")
         alone = count == depth > 1
         tree["backbone"] |= {"share": "none" if alone else "all", "groups": 1 if alone else count}
+    for name in ("width", "frontend.width", "frontend.length", "frontend.types", "backbone.feedforward.width"):
+        *parents, last = name.split(".")
+        size = reduce(lambda node, part: node[part], parents, tree).get(last)
+        if isinstance(size, int) and size > LARGEST:
+            raise unreadable(file, f"it makes model.{name} {size:,}, where {LARGEST:,} is the largest that is read")
     causal = family.objectives == ("causal",)
     return tree | {"initialization": "gpt2" if causal else "bert"}
 
