@@ -14,6 +14,8 @@ import torch
 from malmoi.core.batch import Batch
 from malmoi.core.recipe import RunSpec, SubwordSpec
 from malmoi.core.spec import validate
+from malmoi.export.imported import parts_of
+from malmoi.export.transformers import write_sentence_transformers, write_transformers
 from malmoi.objectives import build
 from malmoi.vocab import Subwords
 
@@ -146,3 +148,25 @@ def ragged() -> Callable[..., Batch]:
         return Batch(ids=ids, segments=read.long(), positions=torch.arange(23).expand(4, 23) * read, types=kinds if types else None)
 
     return make
+
+
+@pytest.fixture
+def export(make_spec: Any, subwords: Any, make_objective: Any, tmp_path: Path) -> Callable[..., Path]:
+    """(family, changes) -> a directory as malmoi writes it."""
+
+    def write(
+        family: str,
+        changes: dict[str, Any] | None = None,
+        *,
+        vocabulary: Subwords | None = None,
+        place: str | None = None,
+        sentences: bool = False,
+        facts: dict[str, Any] | None = None,
+    ) -> Path:
+        spec, vocabulary = make_spec(family, changes), vocabulary or subwords()
+        out = tmp_path / (place or f"out-{family}")
+        writer = write_sentence_transformers if sentences else write_transformers
+        writer(out, spec=spec, parts=parts_of(spec, make_objective(spec, vocabulary)), vocabulary=vocabulary, facts=facts)
+        return out
+
+    return write

@@ -1,4 +1,4 @@
-"""The parity of test_parity.py against another major version of transformers, by choice: it cannot be installed beside version 5.
+"""test_parity.py and test_tokenizers.py against another major version of transformers, by choice: it cannot stand beside version 5.
 
 pip install --target DIR --no-deps transformers==4.57.6 tokenizers==0.22.1 "huggingface-hub<1" requests urllib3 certifi charset-normalizer
 MALMOI_TRANSFORMERS_4=DIR pytest tests/export/test_transformers_4.py
@@ -26,7 +26,8 @@ def test_parity_with_version_4() -> None:
     version = [sys.executable, "-c", "import transformers; print(transformers.__version__)"]
     found = subprocess.run(version, env=environment, capture_output=True, text=True, check=True).stdout
     assert found.startswith("4."), f"{folder} holds transformers {found}"
-    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).with_name("test_parity.py"))]
+    files = [str(Path(__file__).with_name(name)) for name in ("test_parity.py", "test_tokenizers.py")]
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     result = subprocess.run(run, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-4000:]
     assert " passed" in result.stdout and "skipped" not in result.stdout
