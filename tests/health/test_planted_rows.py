@@ -418,6 +418,18 @@ def test_a_choice_that_is_sure_before_it_has_learned_anything(small, kind, bias)
     assert "ln(2) is 0.69" in found[1].message
 
 
+def test_a_scaled_and_tied_embedding_may_prefer_the_token_that_it_read(small):
+    scaled = {"frontend": {"scale": True, "norm": False}, "model": {"initialization": "transformer", "width": 64}}
+    objective = small("sequence", **scaled)
+    (finding,) = start_loss(objective, batch_of(objective))
+    loss = float(objective.eval().loss(batch_of(objective)).total)
+    assert loss > 1.1 * 4.09 and finding.level == "info", "that is the paper's start"
+    apart = small("sequence", **scaled, head={"tied": False})
+    with torch.no_grad():
+        apart.head.weight.mul_(4.0)
+    assert start_loss(apart, batch_of(apart))[0].code == "M120"
+
+
 def test_one_model_has_its_vectors_as_they_are(small):
     objective = small("replaced")
     batch = batch_of(objective)

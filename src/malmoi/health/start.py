@@ -9,6 +9,7 @@ import torch
 from malmoi.core.batch import Batch
 from malmoi.health.bench import undisturbed
 from malmoi.health.finding import Finding, Level
+from malmoi.nn import TokenEmbedding
 from malmoi.objectives import Objective
 
 SHARE = 0.1
@@ -28,15 +29,27 @@ def start_loss(fresh: Objective, batch: Batch) -> list[Finding]:
         view = fresh.view(batch)
         nll_RT, parts = fresh.score(view).nll, fresh.loss(view).parts
     loss = float(nll_RT.double().sum() / (view.targets[fresh.target] >= 0).sum())
-    choices = [(float(parts["replaced"]), 2, CHOICE)] if "replaced" in parts else []
-    if "pair" in parts and (told := float((view.targets["pair"] >= 0).any(1).float().mean())):
-        choices.append((float(parts["pair"]) / told, 2, CHOICE))  # the loss counts rows without a pair as 0
-    return [_beside(*each) for each in [(loss, fresh.output_size, SHARE * math.log(fresh.output_size)), *choices]]
+    told = "pair" in view.targets and bool((view.targets["pair"] >= 0).any())
+    names = [name for name in ("pair", "replaced") if name in parts and (name != "pair" or told)]
+    choices = [(float(parts[name]), 2, CHOICE) for name in names]
+    own = _own_token(fresh)
+    usual = SHARE * math.log(fresh.output_size)
+    return [_beside(loss, fresh.output_size, usual, above=max(usual, own)), *(_beside(*each, above=CHOICE) for each in choices)]
 
 
-def _beside(loss: float, size: int, away: float) -> Finding:
+def _own_token(fresh: Objective) -> float:
+    """Nats that a scaled embedding (Vaswani et al. 2017, section 3.4) which is the output matrix too may cost before training: a vector of
+    the root of D still points to the token that was read there, and gives it a logit of up to that."""
+    for model in fresh.models().values():
+        frontend, head = model.frontend, model.heads["words"] if "words" in model.heads else None
+        if isinstance(frontend, TokenEmbedding) and frontend.scale and getattr(head, "weight", None) is frontend.weight:
+            return math.sqrt(frontend.weight.shape[1])
+    return 0.0
+
+
+def _beside(loss: float, size: int, below: float, *, above: float) -> Finding:
     expected = math.log(size)
-    if abs(loss - expected) <= away:
+    if -below <= loss - expected <= above:
         return Finding.good("start", f"fresh weights have a loss of {loss:.2f} nats, ln({size:,}) is {expected:.2f}")
     problem = "they are sure of what they cannot know" if loss > expected else "they know what they cannot know, so something leaks"
     level: Level = "warning" if expected < loss <= 2 * expected else "error"

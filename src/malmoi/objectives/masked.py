@@ -24,7 +24,8 @@ class Masked(Objective):
     "pair" whether B follows A (BERT) or whether A and B stand in their order (ALBERT; Lan et al. 2020, section 3.1).
 
     Inputs: Batch; with a pair task `types` and `targets["pair"]`, a label at each pair's first mark. The loss is the mean over all gaps
-    plus the mean over rows of each row's mean over its pairs, so that it is the mean of the losses of any equal parts of a batch.
+    plus the mean over rows of each row's mean over its pairs (0 for a row without), so that it is the mean of the losses of any equal
+    parts of a batch. The part "pair" is the mean over the rows that have one, and ln 2 for a model that guesses.
     """
 
     target = "masked"
@@ -62,7 +63,8 @@ class Masked(Objective):
         parts = {"masked": total.detach()}
         if "pair" in self.model.heads and "pair" in view.targets:
             pair = pair_loss(self.model, x_RTD, view.targets["pair"])
-            total, parts["pair"] = total + pair, pair.detach()
+            told = (view.targets["pair"] >= 0).any(dim=1).sum()
+            total, parts["pair"] = total + pair, pair.detach() * len(x_RTD) / told.clamp(min=1)
         return Loss(total=total, parts=parts, count=len(target_N), carry=None)
 
     @torch.no_grad()

@@ -40,7 +40,7 @@ class Sequence(Objective):
         return {"model": self.model, "decoder": self.decoder}
 
     def may_see(self, batch: Batch, row: int, position: int) -> Tensor:
-        """Of the target side; the source of the row is seen whole."""
+        """Of the target side; of the source the text that belongs to it, the same segment of the same row, is seen whole."""
         seen_RT = same_document(batch, row, position)
         seen_RT[row, position + 1 :] = False
         return seen_RT
