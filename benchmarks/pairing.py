@@ -182,5 +182,5 @@ def table(rows: Sequence[Row]) -> str:
     lines = [f"{'comparison':58} {'malmoi':>10} {'other':>10} {'unit':9} {'ratio':>7}  goal"]
     for row in rows:
         sign, verdict = (">=" if row.at_least else "<="), ("PASS" if row.passed else "short")
-        lines.append(f"{row.name:58} {row.ours:10,.1f} {row.theirs:10,.1f} {row.unit:9} {row.ratio:7.2f}  {sign} {row.goal:g}  {verdict}")
+        lines.append(f"{row.name:58} {row.ours:10,.1f} {row.theirs:10,.1f} {row.unit:9} {row.ratio:7.3f}  {sign} {row.goal:.3g}  {verdict}")
     return "\n".join(lines)
