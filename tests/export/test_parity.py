@@ -340,3 +340,19 @@ def test_in_as_a_run(subwords: Any, shaken: Any, ragged: Any, tmp_path: Path) ->
         logits = opened.objective.model.heads["words"].logits(trace.last)  # type: ignore[attr-defined]
     assert apart(trace.last, found.hidden_states[-1], batch) < TOLERANCE
     assert apart(logits, found.logits[..., : len(vocabulary)], batch) < TOLERANCE
+
+
+def test_in_of_two_models(subwords: Any, shaken: Any, ragged: Any, tmp_path: Path) -> None:
+    """ELECTRA's discriminator and generator, which share their embeddings, as one run."""
+    vocabulary, common = subwords(), {"num_hidden_layers": 2, "embedding_size": 16}
+    large = {"hidden_size": 48, "num_attention_heads": 6, "intermediate_size": 96, **common}
+    small = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, **common}
+    one = save_foreign(("ElectraForPreTraining", "ElectraConfig", large), tmp_path / "in" / "discriminator", vocabulary, shaken)
+    other = save_foreign(("ElectraForMaskedLM", "ElectraConfig", small), tmp_path / "in" / "generator", vocabulary, shaken)
+    other.electra.embeddings.load_state_dict(one.electra.embeddings.state_dict())
+    other.save_pretrained(tmp_path / "in" / "generator")
+    read = read_transformers(tmp_path / "in", shapes=shapes_of)
+    objective, batch = objective_with(read), ragged(len(vocabulary), 2)
+    assert read.head and read.spec.objective.kind == "replaced" and not read.dropped
+    found = [differences(objective.model, one, batch, "replaced"), differences(objective.generator, other, batch)]
+    assert all(max(each.values()) < TOLERANCE for each in found), found
