@@ -7,6 +7,7 @@ import signal
 
 import pytest
 import torch
+import torch.distributed.fsdp  # so that the forked processes need not read it again
 from small_runs import OBJECTIVES, AdagradSpec, AdamWSpec, StopAt, batches_of, losses, run, spec_of, state, together
 
 

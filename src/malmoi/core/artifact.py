@@ -109,7 +109,7 @@ def sweep(parent: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
     for path in parent.glob(".*.tmp"):
         process = path.stem.rpartition(".")[2]
-        if process.isdigit() and not alive(int(process)):
+        if path.is_file() and process.isdigit() and not alive(int(process)):
             path.unlink(missing_ok=True)
 
 

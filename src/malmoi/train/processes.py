@@ -25,6 +25,8 @@ LOST = 5
 """Exit status of a process that ended because another one did, or froze."""
 BEAT = 1.0
 """Seconds between two signs of life."""
+NEWS = "lost"
+"""Where the store holds which processes were lost."""
 TIMEOUT = timedelta(minutes=30)
 """Of one exchange between processes; frozen and dead ones are found much sooner, see `patience`."""
 
@@ -238,39 +240,38 @@ class Processes(Alone):
         self.dist.destroy_process_group()
 
 
-class Watch(threading.Thread):
+class Watch:
     """A sign of life every second, and an eye on those of the others.
 
     A process without one for `patience` seconds (MALMOI_PATIENCE, default 60) is lost. As the main thread may stand in an exchange that
-    nothing interrupts, this one then says so on standard error and ends the process with status LOST.
+    nothing interrupts, a thread then says so on standard error and ends the process with status LOST.
     """
 
     def __init__(self, store: Any, rank: int, world: int) -> None:
-        super().__init__(daemon=True)
         self.store, self.rank, self.world, self.step = store.clone(), rank, world, 0
         self.patience = float(os.environ.get("MALMOI_PATIENCE", "60"))
         self._heard = {other: ("", time.monotonic()) for other in range(world) if other != rank}
+        self._answered = time.monotonic()
         self._stopping = threading.Event()
         self._beats = 0
         self._beat()
+        if rank == 0:
+            self.store.set(NEWS, "")
 
-    def run(self) -> None:
-        """The thread."""
-        while not self._stopping.wait(BEAT):
-            try:
-                self._beat()
-                self._listen()
-            except RuntimeError:  # the keeper of the store has gone
-                self._end([0])
-            if silent := self._silent(self.patience):
-                self._end(silent)
+    def start(self) -> None:
+        """Begin. Two threads: the one that asks the store may be kept waiting by it."""
+        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._ask, self._judge)]
+        for thread in self._threads:
+            thread.start()
 
     def lost(self) -> list[int]:
         """Which processes give no signs of life, when an exchange with them has just failed."""
         deadline = time.monotonic() + 6 * BEAT
         while time.monotonic() < deadline and not self._silent(3 * BEAT):
             time.sleep(BEAT / 5)
-        return self._silent(3 * BEAT)
+        lost = self._silent(3 * BEAT)
+        self._spread(lost)
+        return lost
 
     def error(self, lost: list[int]) -> MalmoiError:
         """What to tell."""
@@ -280,30 +281,56 @@ class Watch(threading.Thread):
     def stop(self) -> None:
         """This process ends as it should: the others need not wait for it."""
         self._stopping.set()
-        self.join()
+        for thread in self._threads:
+            thread.join()
         self.store.set(f"beat/{self.rank}", "done")
+
+    def _ask(self) -> None:
+        while not self._stopping.wait(BEAT):
+            try:
+                self._beat()
+                self._listen()
+            except RuntimeError:  # the keeper of the store has gone
+                self._end([0])
+
+    def _judge(self) -> None:
+        while not self._stopping.wait(BEAT):
+            if silent := self._silent(self.patience):
+                self._end(silent)
 
     def _beat(self) -> None:
         self._beats += 1
         self.store.set(f"beat/{self.rank}", str(self._beats))
 
     def _listen(self) -> None:
-        now = time.monotonic()
         for other, (before, _) in list(self._heard.items()):
             said = self.store.get(f"beat/{other}").decode()
             if said == "done":
                 del self._heard[other]
             elif said != before:
-                self._heard[other] = (said, now)
+                self._heard[other] = (said, time.monotonic())
+        if news := self.store.get(NEWS).decode():
+            self._end([int(rank) for rank in news.split()])
+        self._answered = time.monotonic()
 
     def _silent(self, seconds: float) -> list[int]:
         now = time.monotonic()
+        if now - self._answered > seconds:  # the first process, or what torchrun has in its place, keeps the store
+            return [0]
         return [other for other, (_, heard) in list(self._heard.items()) if now - heard > seconds]
+
+    def _spread(self, lost: list[int]) -> None:
+        """Tell the others, who may not have found out; the keeper of the store gives them time to hear of it."""
+        if lost and lost != [0]:
+            self.store.set(NEWS, " ".join(map(str, lost)))
+            if self.rank == 0:
+                time.sleep(3 * BEAT)
 
     def _end(self, lost: list[int]) -> None:
         if not self._stopping.is_set():
             sys.stderr.write(f"malmoi: {self.error(lost)}\n")
             sys.stderr.flush()
+            self._spread(lost)
             os._exit(LOST)
 
 
