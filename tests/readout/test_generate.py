@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from malmoi.core.batch import Batch
 from malmoi.core.errors import MalmoiError
@@ -28,6 +29,7 @@ from malmoi.core.recipe import (
     TokenEmbeddingSpec,
     VocabularyHeadSpec,
 )
+from malmoi.nn import ForeignBackbone
 from malmoi.objectives import build
 from malmoi.readout.generate import Reading, Sampling, Writer, distribution, window, write
 from malmoi.readout.translate import Search, Translator, beam_search, length_penalty
@@ -89,6 +91,23 @@ def test_the_memory_of_keys_and_values_changes_nothing(positions: str, norm: str
         for row, logits in zip(ids, found, strict=True):
             torch.testing.assert_close(logits, fresh_logits(model, row[start:read]), atol=1e-5, rtol=1e-5)
     assert at > 10
+
+
+class Averages(nn.Module):
+    """A backbone of one's own, without state: the mean of all vectors so far."""
+
+    def forward(self, x_RTD: torch.Tensor) -> torch.Tensor:
+        return x_RTD.cumsum(1) / torch.arange(1, x_RTD.shape[1] + 1)[:, None]
+
+
+@torch.no_grad()
+def test_a_backbone_without_state_reads_everything_each_time() -> None:
+    model = built("causal", size=30).model.eval()
+    model.backbone = ForeignBackbone(Averages())
+    reading, ids = Reading(model, length=LENGTH), [2, 7, 8, 9, 20, 21, 22, 23, 24, 25, 26, 27]
+    for read in range(1, len(ids) + 1):
+        found = reading.read(torch.tensor([[ids[read - 1]]]))[0]
+        torch.testing.assert_close(found, fresh_logits(model, ids[window(read, LENGTH) : read]), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("length", [8, 9, 16])

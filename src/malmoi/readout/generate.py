@@ -80,7 +80,7 @@ class Reading:
         self._memory, self._segments = memory, segments
         self._ids: Tensor | None = None
         self._start = 0
-        self._state: State | None = None
+        self._state: State = ()
 
     def read(self, ids_RT: Tensor) -> Tensor:
         """Read T further tokens; (R, V) logits of what comes next."""
@@ -88,7 +88,7 @@ class Reading:
         total = self._ids.shape[1]
         start = window(total, self.length)
         first = total - ids_RT.shape[1]
-        if self._state is None or start != self._start:
+        if not self._state or start != self._start:  # a backbone that keeps no state reads everything anew each time
             self._start, self._state, first = start, self.model.initial_state(len(ids_RT)), start
         new_RT = self._ids[:, first:]
         positions = torch.arange(first - start, total - start, device=ids_RT.device).expand(new_RT.shape)
@@ -101,7 +101,7 @@ class Reading:
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows (indices, which may repeat)."""
-        assert self._ids is not None and self._state is not None
+        assert self._ids is not None
         self._ids = self._ids[rows]
         self._state = tuple(tuple(each[rows] for each in block) for block in self._state)
         self._memory = None if self._memory is None else self._memory[rows]
