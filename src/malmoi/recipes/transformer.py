@@ -5,6 +5,8 @@ Trained on two line-aligned files: malmoi pretrain transformer-small --pairs tra
 
 from __future__ import annotations
 
+from typing import Literal
+
 from malmoi.core.recipe import (
     AdamWSpec,
     AttentionSpec,
@@ -97,7 +99,7 @@ def transformer_tiny() -> RunSpec:
     return transformer_small().model_copy(update=tiny)
 
 
-def transformer(*, width: int, inner: int, depth: int, heads: int, dropout: float, norm: str = "post") -> ModelSpec:
+def transformer(*, width: int, inner: int, depth: int, heads: int, dropout: float, norm: Literal["pre", "post"] = "post") -> ModelSpec:
     """The encoder of section 3 (the decoder follows from it): sinusoidal positions, one embedding for source, target and output."""
     return ModelSpec(
         width=width,
@@ -108,7 +110,7 @@ def transformer(*, width: int, inner: int, depth: int, heads: int, dropout: floa
             mixer=AttentionSpec(heads=heads, sees="full"),
             residual_from=None,
             feedforward=MLPSpec(width=inner, activation="relu"),
-            norm=norm,  # type: ignore[arg-type]
+            norm=norm,
             epsilon=1e-5,
         ),
         head=VocabularyHeadSpec(tied=True, bias="none"),
