@@ -85,6 +85,7 @@ def history_of(
 ) -> list[Finding]:
     """What metrics.jsonl and the checkpoints of a run tell."""
     metrics, found = history.read_metrics(directory / "metrics.jsonl")
+    found += history.records(directory)
     cut = _cutter(spec, vocabulary, shards, source)
     if not metrics or shards is None or cut is None:
         return found
