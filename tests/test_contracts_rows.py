@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from malmoi.core.errors import MalmoiError
-from malmoi.core.recipe import AdagradSpec, AdamWSpec, TrainingSpec
+from malmoi.core.recipe import AdagradSpec, AdamWSpec, CharacterCNNSpec, TrainingSpec, VocabularyHeadSpec
 from malmoi.health.batches import random_batch
 from malmoi.health.collapse import collapse
 from malmoi.health.evaluation import dropout_places
 from malmoi.health.start import start_loss
 from malmoi.health.tying import sharing
+from malmoi.nn import CharacterCNN, Model, VocabularyHead
+from malmoi.objectives import Causal
 from malmoi.testing import check_accumulation, check_evaluation, check_packing, check_path, check_visibility
 from malmoi.train import Optimizer
 from malmoi.train.checkpoint import Checkpoint, load_module, save
@@ -135,3 +137,13 @@ def test_parts_that_do_not_fit_are_refused(small, kind, settings, message):
     with pytest.raises(MalmoiError, match=message) as caught:
         small(kind, **settings)
     assert caught.value.code == "M032"
+
+
+def test_parts_that_are_put_together_by_hand_keep_the_contracts(small):
+    """Words spelt in characters, as ELMo reads them, under the blocks of a Transformer."""
+    torch.manual_seed(0)
+    spelt = CharacterCNN(CharacterCNNSpec(width=4, filters=((1, 6), (2, 10)), highway=1), width=16, characters=261, pad=260)
+    model = small("causal").model
+    objective = Causal(Model(spelt, model.backbone, {"words": VocabularyHead(VocabularyHeadSpec(), width=16, size=60)}), unknown=2)
+    for check in (check_visibility, check_path, check_evaluation, check_packing, check_accumulation):
+        check(objective)
