@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,15 @@ class Record:
             self._metrics.flush()
             self._flushed = time.monotonic()
 
-    def close(self) -> None:
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """No more lines. What is already going wrong is not hidden by a disk that is full."""
         if self.writes:
-            self._metrics.close()
-            self._events.close()
+            for journal in (self._metrics, self._events):
+                with suppress(OSError) if failure else nullcontext():
+                    journal.close()
 
 
 class Keeper:

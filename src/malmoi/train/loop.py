@@ -76,7 +76,7 @@ def fit(
     clock = _Clock(at, group, save_minutes=spec.save_minutes)
     stopped, validated = "", budget.validations(spec, at)
     progress.stage("training", budget.total)
-    with _signals() as caught, group.watched():
+    with record, _signals() as caught, group.watched():
         while budget.fraction(at) < 1.0 and not stopped:
             rate = spec.learning_rate * schedule(spec, budget.fraction(at))
             mean, before = Mean(group), carry
@@ -111,7 +111,7 @@ def fit(
                 keeper.save(at, carry)
                 clock.saved = time.monotonic()
             stopped = stopped or (caught[0] if caught and group.world == 1 else "")
-        record.close()
+        record.flush()
         if at.step > clock.first.step:
             keeper.save(at, carry)
     return Outcome(at.step, at.tokens, at.seconds, stopped=stopped or "done", best=at.best, tokens_per_second=clock.speed(at))
@@ -192,7 +192,6 @@ def _refuse(record: Record, at: Position, found: tuple[str, float], micros: _Mic
     at = replace(at, broken=at.broken + 1)
     record.event(at, "not finite", what=what, value=str(value), batches=micros.read, keys=micros.keys)
     if at.broken >= limit:
-        record.close()
         raise MalmoiError("M040", what=what, value=value, step=at.step, times=at.broken)
     return at
 
@@ -201,7 +200,6 @@ def _back(keeper: Keeper, record: Record, loss: float, at: Position, *, progress
     """Undo the steps up to a spike. Raises MalmoiError M047 if that was done often enough."""
     if at.rollbacks >= keeper.spec.guard.rollbacks:
         record.event(at, "spike", loss=loss)
-        record.close()
         raise MalmoiError("M047", loss=loss, step=at.step + 1, rollbacks=at.rollbacks)
     keeper.optimizer.forget()
     accumulate, spike = keeper.spec.accumulate, at
