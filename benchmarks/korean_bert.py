@@ -62,7 +62,8 @@ def main() -> None:
         "curve": [each for each in metrics if "valid_loss" in each],
     }
     facts = {"recipe": arguments.recipe, "settings": settings, "minutes": arguments.minutes, "threads": arguments.threads}
-    finish("korean_bert", {**facts, **result, "run": found}, arguments.out)
+    kept = {key: value for key, value in found.items() if key not in ("run", "next")}
+    finish("korean_bert", {**facts, **result, "run": kept}, arguments.out)
 
 
 if __name__ == "__main__":

@@ -136,12 +136,18 @@ def summary(steps: Sequence[dict[str, float]], memory: dict[str, float]) -> dict
     return {
         "tokens_per_second": round(tokens / middle, 1),
         "step_seconds": round(middle, 4),
-        "fastest_step_seconds": round(min(seconds), 4),
+        "seconds_of_steps": [round(each, 3) for each in seconds],
         "steps": len(steps),
         "tokens_per_step": round(tokens, 1),
         "idle_bytes": int(memory["idle"]),
         "peak_bytes": int(memory["peak"] - memory["idle"]),
     }
+
+
+def paired(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
+    """The ratio of two speeds from steps that stood beside each other, median over the pairs: what slows both falls out."""
+    ratios = [b / a for a, b in zip(ours["seconds_of_steps"], theirs["seconds_of_steps"], strict=True)]
+    return round(statistics.median(ratios) * ours["tokens_per_step"] / theirs["tokens_per_step"], 3)
 
 
 @dataclass(frozen=True)

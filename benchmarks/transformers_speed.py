@@ -38,7 +38,7 @@ from typing import Any
 import agreement
 import texts
 from common import RESULTS, finish, recipe
-from pairing import Row, measure, require, table
+from pairing import Row, measure, paired, require, table
 from scoring import Sample
 from sides import Job
 
@@ -113,7 +113,8 @@ def compare(name: str, vocabulary: Subwords, work: Path, arguments: argparse.Nam
     if pair.memory is not None:
         mega = [side["peak_bytes"] / 1e6 for side in (a, b)]
         rows.append(Row(f"{name}: peak memory above the idle process", *mega, "MB", pair.memory, at_least=False))
-    return {"differences": differences, "dropout": pair.dropout, "bf16": pair.bf16, **found}, rows
+    facts = {"differences": differences, "dropout": pair.dropout, "bf16": pair.bf16, "speed_ratio_step_by_step": paired(a, b)}
+    return {**facts, **found}, rows
 
 
 def shards(vocabulary: Subwords, work: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Row]]:

@@ -111,7 +111,8 @@ def main() -> None:
         scores = scored(run, sources, targets, arguments.beams)
     facts = {"recipe": arguments.recipe, "settings": arguments.settings, "minutes": arguments.minutes, "threads": arguments.threads}
     facts |= {"language": arguments.language if arguments.archive else None, "pairs": len(sources)}
-    finish("translation", {**facts, "scores": scores, "run": json.loads(done.stdout)}, arguments.out)
+    kept = {key: value for key, value in json.loads(done.stdout).items() if key not in ("run", "next")}
+    finish("translation", {**facts, "scores": scores, "run": kept}, arguments.out)
 
 
 if __name__ == "__main__":

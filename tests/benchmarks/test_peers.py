@@ -196,6 +196,8 @@ def test_summary_and_table(bench: SimpleNamespace) -> None:
     steps = [{"seconds": seconds, "tokens": tokens} for seconds, tokens in ((1.0, 90), (9.0, 110), (2.0, 100))]
     found = bench.pairing.summary(steps, {"idle": 100, "peak": 350})
     assert (found["tokens_per_second"], found["step_seconds"], found["peak_bytes"]) == (50.0, 2.0, 250)
+    other = {"seconds_of_steps": [2.0, 27.0, 4.0], "tokens_per_step": 50.0}
+    assert bench.pairing.paired(found, other) == 4.0  # twice the time, half the tokens
     faster, larger = bench.pairing.Row("a", 26, 10, "x", 2.6), bench.pairing.Row("b", 5, 10, "x", 0.45, at_least=False)
     assert faster.passed and not larger.passed
     text = bench.pairing.table([faster, larger])
