@@ -75,6 +75,8 @@ def locked(path: Path) -> Iterator[None]:
     The system's own lock on the file decides on this machine, and ends with its process; what stands in it is for people, and for
     other machines that see the same disk.
     """
+    if any(0xD800 <= ord(letter) < 0xE000 for letter in os.fspath(path)):  # how Python writes bytes that are not UTF-8
+        raise MalmoiError("M046", path=path, problem="its name is not UTF-8, and safetensors reads no other")
     file = path / ".lock"
     mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     with _taken(file) as lock:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -73,9 +75,11 @@ def save(directory: Path, checkpoint: Checkpoint, module: nn.Module, *, writer: 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint but its model; every file is verified first (M006, M020, M021)."""
     manifest = verify(path, KIND, next=AGAIN)
-    groups = {
-        name: load_file(path / f"{name}.safetensors") if (path / f"{name}.safetensors").exists() else {} for name in ("optimizer", "carry")
-    }
+    groups = {}
+    for name in ("optimizer", "carry"):
+        file = path / f"{name}.safetensors"
+        with _parsing(file):
+            groups[name] = load_file(file) if file.exists() else {}
     facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
     return Checkpoint(step=manifest["step"], facts=facts, **groups)
 
@@ -99,7 +103,7 @@ def load_module(path: Path, module: nn.Module, *, verified: bool = False) -> Non
     if not verified:
         verify(path, KIND, next=AGAIN)
     own, own_aliases = module_tensors(module)
-    with safe_open(path / "model.safetensors", framework="pt") as file:
+    with _parsing(path / "model.safetensors"), safe_open(path / "model.safetensors", framework="pt") as file:
         aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
         names = set(file.keys())
         if names != set(own) or aliases != own_aliases:
@@ -118,6 +122,15 @@ def load_module(path: Path, module: nn.Module, *, verified: bool = False) -> Non
                 problem = f"{name} is {tuple(found.shape)}, the spec says {tuple(tensor.shape)}"
                 raise MalmoiError("M032", what=path, problem=problem, next="load it with its own spec.json.")
             tensor.copy_(placed(found, tensor))
+
+
+@contextmanager
+def _parsing(path: Path) -> Iterator[None]:
+    """A file that is no safetensors, whatever its checksum, is refused (MalmoiError M032); nothing else is ever tried on it."""
+    try:
+        yield
+    except SafetensorError as failure:
+        raise MalmoiError("M032", what=path, problem=f"it is not safetensors ({failure})", next=AGAIN) from None
 
 
 def steps(directory: Path) -> list[Path]:
