@@ -19,6 +19,7 @@ RUNS = {
         ("elmo-tiny",),
         {
             "corpus": ["a.txt", "b.txt"],
+            "pairs": (),
             "out": "r",
             "valid": ["v.txt"],
             "minutes": None,

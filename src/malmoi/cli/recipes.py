@@ -9,7 +9,7 @@ import typer
 
 from malmoi.cli.base import Debug, Json, answer
 
-EXAMPLE = "malmoi recipes elmo-small; malmoi recipes diff bert-small albert-small"
+EXAMPLE = "malmoi recipes diff bert-small albert-small"
 
 
 def recipes(
