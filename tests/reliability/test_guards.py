@@ -8,6 +8,7 @@ from toy_training import Samples, Toy, train, training, without_dropout
 
 from malmoi.core.errors import MalmoiError
 from malmoi.core.journal import read_journal
+from malmoi.core.progress import Silent
 from malmoi.core.recipe import AdamWSpec, GuardSpec
 from malmoi.train import checkpoint as checkpoints
 
@@ -84,15 +85,16 @@ def test_the_row_is_counted_over_a_resume(tmp_path):
         train(tmp_path, training(guard=GuardSpec(nonfinite=3), steps=9), batches=broken(2, 3, 4), resume=True)
 
 
-def test_a_batch_without_targets_is_no_nan_even_if_its_mean_is(tmp_path):
+@pytest.mark.parametrize("accumulate, counts, told", [(1, (4, 0), [1, 3]), (2, (0, 4), [1, 2, 3, 4])])
+def test_a_batch_without_targets_is_no_nan_even_if_its_mean_is(tmp_path, accumulate, counts, told):
     class Careless(Toy):
         def loss(self, batch, carry=None):
             found = super().loss(batch, carry)
             mean = found.total * found.count / found.count if found.count else found.total * math.nan
             return type(found)(mean, {"error": mean}, found.count, found.carry)
 
-    toy, _ = train(tmp_path, training(steps=4), batches=Samples(4, (4, 0)), toy=Careless())
-    assert torch.isfinite(toy.weight).all() and steps(tmp_path) == [1, 3] and not events(tmp_path)
+    toy, _ = train(tmp_path, training(steps=4, accumulate=accumulate), batches=Samples(4, counts), toy=Careless())
+    assert torch.isfinite(toy.weight).all() and steps(tmp_path) == told and not events(tmp_path)
 
 
 SPIKE = GuardSpec(spike=6.0, rollbacks=2)
@@ -122,10 +124,17 @@ def test_a_spike_goes_back_and_passes_over(tmp_path):
 
 
 def test_a_rollback_is_remembered_by_the_checkpoint(tmp_path):
-    """Stopped right after it, the resumed run is the one that was not stopped."""
+    """Killed right after it, the resumed run is the one that was not killed, and does not go back a second time."""
+
+    class Killed(Silent):
+        def note(self, text):
+            assert "back to step 60" in text
+            raise KeyboardInterrupt
+
     fields = {"guard": SPIKE, "save_steps": 20, "keep": 9}
     train(tmp_path / "whole", training(steps=90, **fields), batches=broken(75, by=50.0))
-    train(tmp_path / "part", training(steps=76, **fields), batches=broken(75, by=50.0))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "part", training(steps=90, **fields), batches=broken(75, by=50.0), progress=Killed())
     train(tmp_path / "part", training(steps=90, **fields), batches=broken(75, by=50.0), resume=True)
     (one, weights), (other, same) = last(tmp_path / "whole"), last(tmp_path / "part")
     assert all(torch.equal(weights[name], same[name]) for name in weights)
