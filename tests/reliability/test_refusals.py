@@ -243,6 +243,9 @@ def test_a_run_is_the_same_with_any_number_of_threads(tmp_path, threads):
 def test_a_batch_that_fails_or_hangs_is_named(tmp_path):
     with pytest.raises(MalmoiError, match="M049: batch 5 could not be made: ValueError: row 3 is odd"):
         train(tmp_path, training(), batches=Prefetched(Faulty(), threads=2))
-    slow = Prefetched(Faulty(), threads=2, patience=0.2)
+    slow, began = Prefetched(Faulty(), threads=2, patience=0.2), time.monotonic()
     with pytest.raises(MalmoiError, match="M049: batch 9 could not be made: it is not there after 0.2 seconds"):
         slow.batch(9)
+    assert time.monotonic() - began < 3.0
+    hanging = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    assert not hanging, "a thread that would keep the process from ending"

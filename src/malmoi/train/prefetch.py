@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooSlow
+from queue import SimpleQueue
 from typing import Any
 
 from malmoi.core.errors import MalmoiError
@@ -23,18 +25,22 @@ class Prefetched:
         self.tokens_per_step, self.positions = batches.tokens_per_step, batches.positions
         self.unit = getattr(batches, "unit", "words")
         self._batches, self._ahead, self._patience = batches, ahead, patience
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="batches") if threads else None
         self._coming: dict[int, Future[Any]] = {}
+        self._orders: SimpleQueue[tuple[int, Future[Any]] | None] = SimpleQueue()
+        self._threads = threads
+        for _ in range(threads):  # daemons: one that hangs must not keep the process from ending
+            threading.Thread(target=self._make, daemon=True).start()
 
     def batch(self, step: int) -> Any:
         """Batch `step`."""
-        if self._threads is None:
+        if not self._threads:
             return self._batches.batch(step)
         wanted = range(step, step + self._ahead + 1)
         self._coming = {number: future for number, future in self._coming.items() if number in wanted}
         for number in wanted:
             if number not in self._coming:
-                self._coming[number] = self._threads.submit(self._batches.batch, number)
+                self._coming[number] = Future()
+                self._orders.put((number, self._coming[number]))
         try:
             return self._coming.pop(step).result(self._patience)
         except TooSlow:
@@ -46,5 +52,16 @@ class Prefetched:
 
     def close(self) -> None:
         """End the threads, without waiting for what nobody wants any more."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        for future in self._coming.values():
+            future.cancel()
+        for _ in range(self._threads):
+            self._orders.put(None)
+
+    def _make(self) -> None:
+        while (order := self._orders.get()) is not None:
+            number, future = order
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(self._batches.batch(number))
+                except BaseException as failure:  # it belongs to whoever asks for the batch
+                    future.set_exception(failure)
