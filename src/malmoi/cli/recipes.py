@@ -20,7 +20,7 @@ def recipes(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List the recipes, show every field of one, or the fields in which two differ.
+    """List the recipes, show the fields of one, or compare two.
 
     A field is shown as `path: value`, which --set takes as path=value.
     """
