@@ -101,3 +101,19 @@ def test_seen_counts_samples():
     for number in (0, 1, 1):
         toy.loss(Samples().batch(number))
     assert toy.seen[:4].tolist() == [1] * 4 and toy.seen[4:8].tolist() == [2] * 4 and not toy.seen[8:].any()
+
+
+def test_a_checkpoint_takes_its_place_in_one_go(tmp_path, monkeypatch):
+    """If it cannot be renamed there is nothing at its place, not even a part."""
+    train(tmp_path, training(steps=1))
+    rename = artifact.os.replace
+
+    def failing(source, target):
+        if target.name == "step-00000002":
+            raise OSError("no renaming")
+        rename(source, target)
+
+    monkeypatch.setattr(artifact.os, "replace", failing)
+    with pytest.raises(OSError, match="no renaming"):
+        train(tmp_path, training(steps=2), resume=True)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
