@@ -125,7 +125,9 @@ def together(world: int, work: Callable[[Alone], None], *, sharded: bool = False
     """`work(group)` in `world` processes; their exit statuses."""
     children = start(world, work, sharded=sharded, patience=patience)
     for child in children:
-        child.join(120)
+        child.join(300)
+    for child in children:
+        child.kill()  # nobody is left behind
     return [child.exitcode for child in children]
 
 
