@@ -49,7 +49,12 @@ def small():
         chosen |= {"generator": 0.5} if kind == "replaced" else {}
         transform = "gelu" if kind == "replaced" or (frontend or {}).get("width") else "none"
         sees = "causal" if kind == "causal" else "full"
-        blocks = {"kind": "blocks", "depth": 2, "mixer": {"kind": "attention", "heads": 2, "sees": sees, "dropout": 0.2} | (mixer or {}), "residual_from": None}
+        blocks = {
+            "kind": "blocks",
+            "depth": 2,
+            "mixer": {"kind": "attention", "heads": 2, "sees": sees, "dropout": 0.2} | (mixer or {}),
+            "residual_from": None,
+        }
         blocks |= {"feedforward": {"width": 24}, "norm": "post"}
         front = {"kind": "token_embedding", "positions": "learned", "length": 32, "types": 2 if pair != "none" else 0, "norm": True}
         parts = {
