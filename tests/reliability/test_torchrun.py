@@ -66,5 +66,5 @@ def test_a_killed_process_is_survived(tmp_path):
     assert process.returncode == 0, told[-3000:]
     facts = json.loads(answer)
     assert facts == {"starts": 2, "status": 0, "checkpoint": 400} and "once more from step" in told
-    assert [line["step"] for line in read_journal(out / "metrics.jsonl") if "loss" in line] == list(range(1, 151))
+    assert [line["step"] for line in read_journal(out / "metrics.jsonl") if "loss" in line] == list(range(1, 401))
     assert load_run(out).step <= 400
