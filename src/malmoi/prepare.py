@@ -28,6 +28,7 @@ from malmoi.vocab import (
     encode_documents,
     refuse_unknown,
     report,
+    text_chunks,
 )
 
 Sources = Sequence[str | Path]
@@ -37,8 +38,6 @@ HELD_OUT = 100
 
 SAMPLE = 20_000
 """Documents whose words the report on subwords counts."""
-CHUNK = 1000
-"""Documents that are cut into subwords together."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +157,8 @@ def _shards(place: Path, texts: Callable[[], Iterator[str]], vocabulary: Subword
     if (place / "manifest.json").is_file():
         return Shards.open(place, vocabulary)
     progress.stage("writing shards")
-    rest = texts()
-    chunks = iter(lambda: list(islice(rest, CHUNK)), [])
     encode: Any = vocabulary.encode_sentences if sentences else vocabulary.encode_batch
-    return write_shards(place, (document for chunk in chunks for document in encode(chunk)), vocabulary)
+    return write_shards(place, (document for chunk in text_chunks(texts()) for document in encode(chunk)), vocabulary)
 
 
 def _same_text(spec: RunSpec, *, corpus: Sources, valid: Sources, out: Path) -> None:
