@@ -54,7 +54,7 @@ def resolve(recipe: str, *, settings: Many[str], seed: int | None, minutes: floa
     if budget:
         changes += [f"training.{name}=null" for name in ("minutes", "steps", "tokens", "epochs") if name not in budget]
         changes += [f"training.{name}={value}" for name, value in budget.items()]
-    return override(find(recipe), changes, recipe=recipe)
+    return override(find(recipe), changes, shown=f"recipes {recipe}")
 
 
 def sources(spec: RunSpec, *, corpus: Many[str | Path], pairs: Many[str | Path]) -> Many[str | Path]:

@@ -107,7 +107,7 @@ def test_another_kind_starts_anew_and_takes_its_own_fields():
 )
 def test_a_wrong_setting(setting, message):
     with pytest.raises(MalmoiError) as caught:
-        override(BASE, [setting], recipe="elmo-x")
+        override(BASE, [setting], shown="recipes elmo-x")
     assert caught.value.code == "M002" and message in str(caught.value) and "\n" not in str(caught.value)
 
 

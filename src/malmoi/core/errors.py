@@ -22,7 +22,7 @@ class Entry:
 CATALOGUE: dict[str, Entry] = {
     # M00x: the command and its arguments
     "M001": Entry("there is no recipe named {name!r}{nearest}.", "`malmoi recipes` lists them."),
-    "M002": Entry("{field} {problem}.", "`malmoi recipes {recipe}` shows every field and its value."),
+    "M002": Entry("{field} {problem}.", "`malmoi {shown}` shows every field and its value."),
     "M003": Entry("device {device!r} is not there: {problem}.", "use --device auto, or --device cpu."),
     "M004": Entry("{path} holds {what}, and would be overwritten.", "name another --out, or {instead}."),
     "M005": Entry("{what} needs the package {package}.", "pip install 'malmoi[{extra}]'"),

@@ -41,22 +41,22 @@ def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def override(spec: S, settings: Sequence[str], *, recipe: str = "NAME") -> S:
+def override(spec: S, settings: Sequence[str], *, shown: str = "recipes NAME") -> S:
     """A copy of `spec` with each `path=value` applied and validated. Values are JSON, or bare strings.
 
-    Setting another `kind` starts that part anew with the defaults of the new kind.
+    Setting another `kind` starts that part anew with the defaults of the new kind. shown: the words after `malmoi` that show every field.
     Raises MalmoiError M002 for a malformed setting, an unknown path (naming the nearest) or a value that does not fit.
     """
     tree = spec.model_dump(mode="json")
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:
-            raise MalmoiError("M002", field=f"--set {setting!r}", problem="is not of the form path=value", recipe=recipe)
-        _assign(tree, path.strip(), _parse(text.strip()), recipe)
-    return validate(type(spec), tree, recipe=recipe)
+            raise MalmoiError("M002", field=f"--set {setting!r}", problem="is not of the form path=value", shown=shown)
+        _assign(tree, path.strip(), _parse(text.strip()), shown)
+    return validate(type(spec), tree, shown=shown)
 
 
-def validate(kind: type[S], tree: Any, *, recipe: str = "NAME") -> S:
+def validate(kind: type[S], tree: Any, *, shown: str = "recipes NAME") -> S:
     """`tree` (plain JSON values) as a spec of type `kind`; MalmoiError M002 names the first field that does not fit."""
     try:
         return kind.model_validate(tree)
@@ -69,7 +69,7 @@ def validate(kind: type[S], tree: Any, *, recipe: str = "NAME") -> S:
             unknown = [path for path in known if path == where or path.startswith(where + ".")]
             where = unknown[0]
             problem = "is not a field" + nearest(where, [path for path in known if path not in unknown])
-        raise MalmoiError("M002", field=where, problem=problem, recipe=recipe) from None
+        raise MalmoiError("M002", field=where, problem=problem, shown=shown) from None
 
 
 def _is_tag(part: str, tree: Any) -> bool:
@@ -84,7 +84,7 @@ def _parse(text: str) -> Any:
         return {"True": True, "False": False, "None": None}.get(text, text)
 
 
-def _assign(tree: dict[str, Any], path: str, value: Any, recipe: str) -> None:
+def _assign(tree: dict[str, Any], path: str, value: Any, shown: str) -> None:
     """Put `value` at `path`, even where there is nothing yet: whether it belongs there is for validation to say."""
     *parents, last = path.split(".")
     node: Any = tree
@@ -94,7 +94,7 @@ def _assign(tree: dict[str, Any], path: str, value: Any, recipe: str) -> None:
         node = node[part]
         if not isinstance(node, dict):
             known = [leaf for leaf, _ in _leaves("", tree)]
-            raise MalmoiError("M002", field=path, problem="is not a field" + nearest(path, known), recipe=recipe)
+            raise MalmoiError("M002", field=path, problem="is not a field" + nearest(path, known), shown=shown)
     if last == "kind" and node.get("kind", value) != value:
         node.clear()
     node[last] = value

@@ -51,7 +51,7 @@ class Characters:
         if spec.unit == "byte":
             return cls(unit="byte", length=spec.length, cut=spec.cut)
         if spec.cut == "byte":
-            raise MalmoiError("M002", field="characters.cut", problem=f"is byte, but the unit is {spec.unit}", recipe="NAME")
+            raise MalmoiError("M002", field="characters.cut", problem=f"is byte, but the unit is {spec.unit}", shown="recipes NAME")
         total = np.zeros(_CODES)
         for start in range(0, len(words), CHUNK):
             units, lengths = _codes(words[start : start + CHUNK])
