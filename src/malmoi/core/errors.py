@@ -6,7 +6,7 @@ searched for. `malmoi doctor` uses the same catalogue for its findings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -203,6 +203,20 @@ CATALOGUE: dict[str, Entry] = {
         "a batch is not the mean of its parts: {problem}.",
         "make the loss a mean over `count` predictions, and what is drawn at random a function of a row's key.",
     ),
+    # M14x: the cleaning of a corpus
+    "M140": Entry(
+        "{path} was begun with other {what}: {differences}.",
+        "name another --out, or remove {path}.",
+    ),
+    "M141": Entry("{name} could not be done: {problem}.", "start the same command again: what is finished is kept; {next}"),
+    "M142": Entry(
+        "{read:,} documents were read, but {kept:,} were kept and {removed:,} removed: {problem}.",
+        "this is a fault of malmoi: report it; nothing was published.",
+    ),
+    "M143": Entry(
+        "a worker has {found}, not {expected}: its output would not be the same.",
+        "install the same versions on every machine, or use --engine local.",
+    ),
     # M09x: the command line itself
     "M096": Entry("{command} ended {times} times without a new checkpoint, at last with status {status}.", "look at what it said above."),
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),
@@ -219,7 +233,16 @@ class MalmoiError(ValueError):
         self.code = code
         self.message = entry.sentence.format(**fields).replace("?.", "?")
         self.next = entry.next.format(**fields)
+        self._fields = fields
         super().__init__(f"{code}: {self.message} next: {self.next}")
+
+    def __reduce__(self) -> tuple[Callable[..., MalmoiError], tuple[str, dict[str, object]]]:
+        """Errors pass from worker processes to the one that tells them."""
+        return _again, (self.code, self._fields)
+
+
+def _again(code: str, fields: dict[str, object]) -> MalmoiError:
+    return MalmoiError(code, **fields)
 
 
 def nearest(name: str, among: Iterable[str]) -> str:
