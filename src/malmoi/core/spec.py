@@ -52,7 +52,7 @@ def override(spec: S, settings: Sequence[str], *, shown: str = "recipes NAME") -
         path, equals, text = setting.partition("=")
         if not equals:
             raise MalmoiError("M002", field=f"--set {setting!r}", problem="is not of the form path=value", shown=shown)
-        _assign(tree, path.strip(), _parse(text.strip()), shown)
+        _assign(tree, path.strip(), parsed(text.strip()), shown)
     return validate(type(spec), tree, shown=shown)
 
 
@@ -77,7 +77,8 @@ def _is_tag(part: str, tree: Any) -> bool:
     return part in {value for path, value in _leaves("", tree) if path.endswith("kind") and isinstance(value, str)}
 
 
-def _parse(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """The value of a setting: JSON, or else a bare string."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
