@@ -120,7 +120,7 @@ class ExactSpec(Spec):
 
 
 class NearSpec(Spec):
-    """Near duplicates by MinHash over character n-grams (Broder 1997), banded; of each cluster the first stays."""
+    """Near duplicates by MinHash over the character n-grams of letters and digits (Broder 1997), banded; of those alike the first stays."""
 
     version: ClassVar[int] = 1
     kind: Literal["near"] = "near"
@@ -128,6 +128,8 @@ class NearSpec(Spec):
     bands: Annotated[int, Field(ge=1)] = 14
     rows: Annotated[int, Field(ge=1)] = 8
     """Hashes in a band: two documents of similarity s share a band with probability 1 - (1 - s^rows)^bands."""
+    similarity: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Smallest share of n-grams in common (Jaccard), estimated from all hashes of two documents that share a band, for the later to go."""
 
 
 class ParagraphsSpec(Spec):
@@ -153,12 +155,15 @@ class DecontaminateSpec(Spec):
     """Share of a document's n-grams from which on it goes."""
 
 
+PersonalType = Literal["email", "url", "ip", "phone", "resident", "passport", "driver", "business", "card", "handle"]
+
+
 class PersonalSpec(Spec):
     """Personal data is replaced by typed placeholders such as [EMAIL]."""
 
     version: ClassVar[int] = 1
     kind: Literal["personal"] = "personal"
-    types: tuple[str, ...] = (
+    types: tuple[PersonalType, ...] = (
         "email",
         "url",
         "ip",
