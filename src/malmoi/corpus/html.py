@@ -42,20 +42,22 @@ class Extracted:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A page without text. time: it took longer than `reading.seconds`; memory: more than `reading.megabytes`; crash: a fault of the parser;
-    charset: bytes that are not of the charset; empty: there is no main text in it."""
+    """A page without text.
+
+    time: it took longer than `reading.seconds`; memory: more than `reading.megabytes`; crash: a fault of the parser; charset: bytes that are
+    not of the charset; empty: there is no main text in it.
+    """
 
     reason: Reason
     detail: str = ""
 
 
 class Extractor:
-    """Takes pages apart, one after the other, in one child process. It starts with the first page, is replaced when it had to be stopped, and
-    ends with `close`.
+    """Takes pages apart, one after the other, in one child process, which starts with the first page and is replaced when it had to end.
 
     A page is given `reading.seconds` of processor time (ten times that by the clock) and `reading.megabytes` of address space beyond what
-    the process needs to start. What is too much or crashes in a process that met other pages before is tried once more in a new one, so that
-    the answer depends on the page alone. Raises MalmoiError M005 where the package of `reading.extractor` is missing.
+    the process needs to start. A page that takes too much memory or crashes in a process that met others before is tried once more in a new
+    one: the answer depends on the page alone. Raises MalmoiError M005 where the package of `reading.extractor` is missing.
     """
 
     def __init__(self, reading: ReadingSpec) -> None:
