@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from malmoi import recipes as _recipes
 from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress, Silent
-from malmoi.core.recipe import CharacterSpec, TextSpec
+from malmoi.core.recipe import SubwordSpec, TextSpec
 from malmoi.core.spec import validate
 
 if TYPE_CHECKING:
@@ -36,44 +36,57 @@ def corpus(
     words: str | None = None,
     subwords: str | None = None,
     size: int | None = None,
+    profile: str | None = None,
+    settings: Sequence[str] = (),
+    extractor: str | None = None,
+    decontaminate: Sources = (),
+    good: str | Path | None = None,
+    bad: str | Path | None = None,
+    workers: int | None = None,
+    engine: str | None = None,
+    address: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Read `sources`, count every word and write `out/vocab` and `out/corpus.json` with what was found.
+    """Without `profile`: read `sources`, count every word and write `out/vocab` and `out/corpus.json` with what was found.
 
     Returns tokens, types, documents, coverage by size, sizes by unknown rate, longest tokens. With `subwords` (wordpiece, bpe, byte_bpe or
     unigram) a vocabulary of `size` pieces is trained and written instead; returns size, unknown share, tokens per word and bytes per
     token, for Korean and English apart. Raises MalmoiError M010 to M019, M002, M004.
-    """
-    from malmoi.core.artifact import write_json
-    from malmoi.core.recipe import SubwordSpec
-    from malmoi.corpus import read, word_splitter
-    from malmoi.vocab import Subwords, Vocabulary, count_words, report
 
-    place, heard = Path(out), progress or Silent()
-    if place.is_dir() and any(path.name not in ("vocab", "corpus.json") for path in place.iterdir()):
-        raise MalmoiError("M004", path=place, what="other files", instead="empty it (what it holds is lost)")
-    text = validate(TextSpec, {key: value for key, value in (("document", document), ("words", words)) if value is not None})
-    chosen = {key: value for key, value in (("algorithm", subwords), ("size", size)) if value is not None}
-    spec = validate(SubwordSpec, chosen) if chosen else None
-    passed: list[str] = []
-    count = _Count()
-    heard.stage("counting words")
-    documents = count.through(read(sources, text, notice=lambda problem: passed.append(str(problem))), heard)
-    found: dict[str, Any]
-    vocabulary: Vocabulary | Subwords
-    if spec is None:
-        vocabulary = Vocabulary.build(count_words(documents, word_splitter(text.words)), CharacterSpec())
-        found = report(vocabulary, 100_000).model_dump(mode="json")
-    else:
-        vocabulary = Subwords.train((each.text for each in documents), spec)
-        pieces = vocabulary.report(each.text for each in read(sources, text)).model_dump(mode="json")
-        found = {"tokens": pieces["text"]["tokens"], "subwords": spec.model_dump(mode="json"), "pieces": pieces.pop("text"), **pieces}
-    if not found["tokens"]:
-        raise MalmoiError("M013", path=", ".join(map(str, sources)))
-    vocabulary.save(place / "vocab")
-    found = {"documents": count.documents, "text": text.model_dump(), **found, "passed_over": passed[:100]}
-    write_json(place / "corpus.json", {**found, "sources": [str(source) for source in sources]})
-    return {"corpus": str(place), **found}
+    With `profile` (web-ko, web-en, news-ko, plain or module:function): clean, deduplicate, split and write `out/train`, `valid`, `test` and
+    `removed`; returns the report (see `corpus.tally`). settings: "near.bands=20"; decontaminate: texts that must not occur; good, bad:
+    samples from which a filter learns; workers: processes; engine: local or ray (at `address`). Raises MalmoiError M002 to M010, M14x.
+    """
+    from malmoi import gathering
+
+    heard = progress or Silent()
+    counting = {"words": words, "subwords": subwords, "size": size}
+    cleaning = {"set": settings, "extractor": extractor, "decontaminate": decontaminate, "good": good, "bad": bad}
+    gathering.refuse_mixed(profile, counting=counting, cleaning={**cleaning, "workers": workers, "engine": engine, "address": address})
+    if profile is None:
+        text = validate(TextSpec, {key: value for key, value in (("document", document), ("words", words)) if value is not None})
+        chosen = {key: value for key, value in (("algorithm", subwords), ("size", size)) if value is not None}
+        pieces = validate(SubwordSpec, chosen) if chosen else None
+        return gathering.count_corpus(sources, out=Path(out), text=text, subwords=pieces, progress=heard)
+    reading = [f"reading.{key}={value}" for key, value in (("document", document), ("extractor", extractor)) if value is not None]
+    spec = gathering.cleaning(profile, settings=[*reading, *settings], decontaminate=decontaminate, good=good, bad=bad)
+    return gathering.clean_corpus(sources, spec=spec, out=Path(out), workers=workers, engine=engine, address=address, progress=heard)
+
+
+def profile(name: str, *, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """A profile of `corpus` with its settings: `steps` in order, and `fields`, each by its path in a setting. Raises M009, M002."""
+    from malmoi import gathering
+
+    spec = gathering.cleaning(name, settings=settings)
+    return {"profile": name, "steps": [step.kind for step in spec.steps], "fields": gathering.settable(spec)}
+
+
+def explain(id: str, *, out: str | Path) -> dict[str, Any]:
+    """The story of one document of a corpus that `corpus(profile=...)` wrote to `out`: where it came from, what each step changed, where
+    it ended. Returns `id`, `ended`, `sentences`, `text` (its beginning) and what these say (`corpus.explain`). Raises M006, M144."""
+    from malmoi.corpus.explain import explain as story
+
+    return story(Path(out), id)
 
 
 def pretrain(
@@ -340,15 +353,3 @@ def _known_format(format: str, known: Sequence[str]) -> None:
             problem=f"it is not one of these{nearest(format, known)}",
             next=f"use one of: {', '.join(known)}.",
         )
-
-
-class _Count:
-    def __init__(self) -> None:
-        self.documents = 0
-
-    def through(self, documents, progress: Progress):  # type: ignore[no-untyped-def]
-        for document in documents:
-            self.documents += 1
-            if self.documents % 1000 == 0:
-                progress.advance(self.documents)
-            yield document

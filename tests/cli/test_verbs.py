@@ -6,12 +6,16 @@ import sys
 
 import pytest
 
+NONE = ("profile", "extractor", "good", "bad", "workers", "engine", "address")
+COUNTS = {**dict.fromkeys(NONE), "settings": (), "decontaminate": ()}
+"""What `corpus` is given beside its own options when it only counts."""
+
 RUNS = {
     "quickstart": (["--out", "runs/q", "--minutes", "0.5"], ("runs/q",), {"minutes": 0.5}),
     "corpus": (
         ["a.txt", "b.txt", "--out", "c", "--document", "line", "--subwords", "bpe", "--size", "500"],
         (["a.txt", "b.txt"],),
-        {"out": "c", "document": "line", "words": None, "subwords": "bpe", "size": 500},
+        {"out": "c", "document": "line", "words": None, "subwords": "bpe", "size": 500, **COUNTS},
     ),
     "pretrain": (
         ["elmo-tiny", "--corpus", "a.txt", "b.txt", "--out", "r", "--valid", "v.txt", "--steps", "5", "--set", "model.width=8"]

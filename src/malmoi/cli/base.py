@@ -15,8 +15,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from malmoi.core.errors import MalmoiError, nearest
 
-SOURCES = "SOURCE..."
-"""Metavar of options that take every word up to the next option, so that `--corpus data/*.txt` works unquoted."""
+SOURCES, FILES = "SOURCE...", "FILE..."
+"""Metavars of options that take every word up to the next option, so that `--corpus data/*.txt` works unquoted."""
 
 SHOWN = 8
 """Items of a list that are shown; --json has them all."""
@@ -38,11 +38,11 @@ Words = Annotated[
 
 
 class Verb(TyperCommand):
-    """A verb whose SOURCE... options take several words each."""
+    """A verb whose SOURCE... and FILE... options take several words each."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Write `--corpus a b` as `--corpus a --corpus b`, then parse as usual."""
-        greedy = {name for parameter in self.params if getattr(parameter, "metavar", None) == SOURCES for name in parameter.opts}
+        greedy = {name for parameter in self.params if getattr(parameter, "metavar", None) in (SOURCES, FILES) for name in parameter.opts}
         return super().parse_args(ctx, list(_spread(args, greedy)))
 
 

@@ -27,7 +27,8 @@ def render(report: Mapping[str, Any]) -> str:
     body = [*_head(report), *_funnel(report), *_reasons(report), *_distributions(report), *_samples(report), *_settings(report)]
     title = f"malmoi corpus: {_text(report.get('profile', ''))}"
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n'
         f"<body>\n<main>\n{''.join(body)}</main>\n</body>\n</html>\n"
     )

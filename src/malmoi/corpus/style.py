@@ -11,7 +11,8 @@ body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.6 "P
 main { max-width: 1060px; margin: 0 auto; padding: 56px 24px 96px }
 header p { color: var(--soft); margin: 0 }
 .brand { letter-spacing: .08em; font-size: 13px }
-h1 { font-size: clamp(26px, 4.2vw, 40px); line-height: 1.25; letter-spacing: -.015em; font-weight: 650; margin: 8px 0 14px; text-wrap: balance }
+h1 { font-size: clamp(26px, 4.2vw, 40px); line-height: 1.25; letter-spacing: -.015em; font-weight: 650;
+  margin: 8px 0 14px; text-wrap: balance }
 h1 b { color: var(--is); font-weight: inherit }
 h2 { font-size: 22px; letter-spacing: -.01em; margin: 72px 0 4px }
 h3 { font-size: 15px; margin: 26px 0 8px }
@@ -39,9 +40,10 @@ figure svg { display: block; width: 100%; height: auto }
 .key { font-size: 13px; font-weight: 400; color: var(--soft); float: right }
 .key i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin: 0 5px 0 14px; vertical-align: -1px }
 svg text { fill: var(--soft); font-size: 13px; font-family: inherit }
-svg .tick, svg .unit { text-anchor: middle } svg .mark, svg .name { text-anchor: end } svg .name { fill: var(--ink) } 
+svg .tick, svg .unit { text-anchor: middle } svg .mark, svg .name { text-anchor: end } svg .name { fill: var(--ink) }
 svg .grid { stroke: var(--line) }
-.is { fill: var(--is); background: var(--is) } .was { fill: var(--was); background: var(--was) } .cut { fill: var(--gone); background: var(--gone) }
+.is { fill: var(--is); background: var(--is) } .was { fill: var(--was); background: var(--was) }
+.cut { fill: var(--gone); background: var(--gone) }
 .rest { fill: var(--line) }
 details { border-top: 1px solid var(--line) }
 details:last-of-type { border-bottom: 1px solid var(--line) }
@@ -50,11 +52,14 @@ summary span { font-weight: 400; color: var(--soft); margin-left: 10px; font-siz
 details > div { padding-bottom: 18px }
 .sample { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px; margin: 8px 0; overflow: hidden;
   contain: paint; font-size: 14.5px }
-.sample p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; max-height: 15em; overflow: auto }
+.sample p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere;
+  unicode-bidi: isolate; max-height: 15em; overflow: auto }
 .sample p + p { margin-top: 8px; padding-top: 8px; border-top: 1px dashed var(--line) }
-.sample header { font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "D2Coding", monospace; color: var(--soft); overflow-wrap: anywhere; margin-bottom: 5px }
+.sample header { font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "D2Coding", monospace; color: var(--soft);
+  overflow-wrap: anywhere; margin-bottom: 5px }
 .sample header b { color: var(--gone); font-weight: 500 }
-.sample p i { font: 11px/1 ui-monospace, Menlo, Consolas, monospace; color: var(--soft); border: 1px solid var(--line); border-radius: 4px; padding: 0 3px }
+.sample p i { font: 11px/1 ui-monospace, Menlo, Consolas, monospace;
+  color: var(--soft); border: 1px solid var(--line); border-radius: 4px; padding: 0 3px }
 del { background: var(--goneback); color: var(--gone); text-decoration-thickness: 1px; border-radius: 3px }
 ins { background: var(--newback); color: var(--new); text-decoration: none; border-radius: 3px }
 code, pre { font: 13px/1.6 ui-monospace, "SF Mono", Menlo, Consolas, "D2Coding", monospace }
