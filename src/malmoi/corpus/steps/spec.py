@@ -20,6 +20,8 @@ class RepairSpec(Spec):
     kind: Literal["repair"] = "repair"
     replacement: Annotated[float, Field(ge=0, le=1)] = 0.001
     """Largest share of U+FFFD among the characters of a line."""
+    mojibake: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Largest share of characters that still look like mojibake in a line after repair."""
     broken: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Largest share of a document's characters that may be taken out."""
 
@@ -88,7 +90,7 @@ class SymbolsSpec(Spec):
 
 
 class RepetitionSpec(Spec):
-    """Documents that say the same again and again (Rae et al. 2021, Gopher, table A1; over lines and character n-grams)."""
+    """Documents that say the same again and again (Rae et al. 2021, Gopher, table A1; over lines and n-grams of words)."""
 
     version: ClassVar[int] = 1
     kind: Literal["repetition"] = "repetition"
@@ -97,7 +99,7 @@ class RepetitionSpec(Spec):
     ngram: Annotated[int, Field(ge=2)] = 10
     """Words of an n-gram."""
     ngrams: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """Largest share of characters in n-grams that occurred before in the document."""
+    """Largest share of words in n-grams that occurred before in the document."""
 
 
 class BlocklistSpec(Spec):
@@ -178,14 +180,29 @@ class PersonalSpec(Spec):
 
 
 class QualitySpec(Spec):
-    """A classifier of character n-grams, trained from your good and bad samples; off unless both are given."""
+    """A classifier of character n-grams, trained from your good and bad samples; in no profile."""
 
     version: ClassVar[int] = 1
     kind: Literal["quality"] = "quality"
     good: str = ""
+    """A file, a folder or a glob of documents as they should be; its content is part of the fingerprint. `bad` likewise."""
     bad: str = ""
     minimum: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Smallest probability of being good."""
+    document: Literal["paragraph", "line", "file"] = "line"
+    """What one document is in plain text of `good` and `bad`; best what one document is in the corpus."""
+    field: str = "text"
+    """The field of a JSON object, or the column of a table, in `good` and `bad`."""
+    order: Annotated[int, Field(ge=1, le=8)] = 4
+    """Characters of the longest n-gram."""
+    bits: Annotated[int, Field(ge=8, le=24)] = 18
+    """2^bits weights; n-grams share them by hash."""
+    characters: Annotated[int, Field(ge=1)] = 2000
+    """Only so many characters at the beginning of a document are read."""
+    sample: Annotated[int, Field(ge=20)] = 10_000
+    """Most documents of each side in training."""
+    penalty: Annotated[float, Field(gt=0)] = 1e-4
+    """Weight of the squared weights beside the mean loss."""
 
 
 Local = (

@@ -1,0 +1,114 @@
+"""One form for one text: NFC, no invisible characters, plain white space, and no endless repetitions of a character."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from functools import cache
+
+from malmoi.corpus.document import Document
+from malmoi.corpus.steps.base import Change, Step
+from malmoi.corpus.steps.spec import NormalizeSpec
+
+LINES = "\x0b\x0c\x85\u2028\u2029"
+"""What ends a line beside LF and CR."""
+SPACES = "\t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000\u3164\uffa0"
+"""White space that is no plain space (U+3164 and U+FFA0, the Hangul fillers, are typed as one)."""
+CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
+INVISIBLE = (
+    "\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufdd0-\ufdef\ufeff\ufff9-\ufffc\ufffe\uffff\U000e0000-\U000e007f"
+)
+"""Zero-width characters, direction controls, tags, soft hyphens, byte order marks and what is no character."""
+SURROGATES = "\ud800-\udfff"
+JOINED = "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ua840-\ua87f"
+"""Scripts that are written with zero-width joiners: Arabic, Syriac, those of India, Tibetan, Burmese, Khmer, Mongolian."""
+EMOJI = "©®\u203c-\u3299\U0001f000-\U0001faff"
+UNSEEN = re.compile(
+    f"(?P<kept>\U0001f3f4[\U000e0020-\U000e007e]{{1,8}}\U000e007f|(?<=[{JOINED}])[\u200c\u200d]|(?<=[{EMOJI}\ufe0f])\u200d(?=[{EMOJI}]))"
+    f"|(?P<surrogate>[{SURROGATES}])|(?P<control>[{CONTROLS}])|(?P<invisible>[{INVISIBLE}])"
+)
+ENDS = re.compile(f"\r\n|[\r{LINES}]")
+BLANKS = re.compile(f"[ {SPACES}]*[{SPACES}][ {SPACES}]*")
+MARKS = "!?.,~^;:'\"=_*…·ㆍ‥！？．，～〜。、♡♥-"
+"""Marks whose runs are shortened. Brackets nest, stars rate, digits count: they are left alone."""
+
+
+def normalize(spec: NormalizeSpec) -> Step:
+    """The step that gives every text one form."""
+    odd = re.compile(f"[\r{LINES}{SPACES}{CONTROLS}{INVISIBLE}{SURROGATES}{_combining()}]")
+    marks = re.compile(f"([{_combining()}]{{{spec.marks}}})[{_combining()}]+")
+    some = re.compile(rf"(.)\1{{{spec.repeats}}}") if spec.repeats else None
+    run = re.compile(rf"([^\W\d_]|[{MARKS}])\1{{{spec.repeats},}}")
+
+    def step(document: Document) -> Change | None:
+        text, counts = document.text, Counter[str]()
+        if odd.search(text):
+            text = _visible(text, marks, counts)
+        if not unicodedata.is_normalized("NFC", text):
+            text = marks.sub(r"\1", unicodedata.normalize("NFC", text))  # some marks become two
+            counts["nfc"] += 1
+        text = _plain(text, counts)
+        if some and some.search(text):
+            text = run.sub(lambda match: _shortened(match, spec.repeats, counts), text)
+        return Change(text, dict(counts)) if text != document.text else None
+
+    return step
+
+
+@cache
+def _combining() -> str:
+    """All combining marks, as the inside of a character class. Long runs of them are put in order in quadratic time: they are cut first."""
+    ranges: list[list[int]] = []
+    for code in (*range(0x300, 0x1F000), *range(0xE0100, 0xE01F0)):
+        if unicodedata.combining(chr(code)) or unicodedata.category(chr(code)) in ("Mn", "Me"):
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1][1] = code
+            else:
+                ranges.append([code, code])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+
+
+def _visible(text: str, marks: re.Pattern[str], counts: Counter[str]) -> str:
+    """`text` without what cannot be seen, with `\n` and the plain space as the only white space."""
+
+    def unseen(match: re.Match[str]) -> str:
+        kind = match.lastgroup or ""
+        if kind == "kept":
+            return match[0]
+        counts[kind] += 1
+        return ""
+
+    text, ends = ENDS.subn("\n", text)
+    text, blanks = BLANKS.subn(" ", UNSEEN.sub(unseen, text))
+    text, long = marks.subn(r"\1", text)
+    counts.update({name: count for name, count in (("line_end", ends), ("space", blanks), ("marks", long)) if count})
+    return text
+
+
+def _plain(text: str, counts: Counter[str]) -> str:
+    """`text` with single spaces, none at the ends of lines, and at most one blank line in a row."""
+    before = text
+    if "  " in text:
+        text = re.sub("  +", " ", text)
+    if "\n" in text:
+        if "\n " in text:
+            text = text.replace("\n ", "\n")
+        if " \n" in text:
+            text = text.replace(" \n", "\n")
+        if "\n\n\n" in text:
+            text = re.sub("\n\n\n+", "\n\n", text)
+    text = text.strip(" \n")
+    if text != before:
+        counts["layout"] += 1
+    return text
+
+
+def _shortened(match: re.Match[str], repeats: int, counts: Counter[str]) -> str:
+    """The first characters of a run. Numerals (also 一 and 〇) and letters of a number such as 0xFFFF or of a colour stay."""
+    character, text = match[1], match.string
+    beside = text[max(match.start() - 1, 0) : match.start()] + text[match.end() : match.end() + 1]
+    if character.isnumeric() or (character.isascii() and character.isalpha() and any(other in "0123456789#x" for other in beside)):
+        return match[0]
+    counts["repeats"] += 1
+    return character * repeats
