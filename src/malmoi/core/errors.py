@@ -218,12 +218,12 @@ CATALOGUE: dict[str, Entry] = {
         "install the same versions on every machine, or use --engine local.",
     ),
     "M144": Entry("there is no document {id!r} in {path}{nearest}.", "ids stand in the column `id` of train, valid, test and removed."),
-    "M145": Entry("the counts of {path} do not add up: {problem}.", "{next}"),
-    "M146": Entry(
+    "M146": Entry("the counts of {path} do not add up: {problem}.", "{next}"),
+    "M147": Entry(
         "{count:,} of the {total:,} documents of {split} are almost in train too: {one} is {similarity:.0%} like {other}.",
         "a score on {split} would be too good: remove them there, or clean again with more near.bands.",
     ),
-    "M147": Entry("{share:.0%} of the documents were removed, most of them by {step} ({reason}).", "{next}"),
+    "M148": Entry("{share:.0%} of the documents were removed, most of them by {step} ({reason}).", "{next}"),
     # M09x: the command line itself
     "M096": Entry("{command} ended {times} times without a new checkpoint, at last with status {status}.", "look at what it said above."),
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),
