@@ -218,6 +218,7 @@ CATALOGUE: dict[str, Entry] = {
         "install the same versions on every machine, or use --engine local.",
     ),
     "M144": Entry("there is no document {id!r} in {path}{nearest}.", "ids stand in the column `id` of train, valid, test and removed."),
+    "M145": Entry("the disk of {path} is full: {problem}.", "free some space and start the same command again: what is finished is kept."),
     "M146": Entry("the counts of {path} do not add up: {problem}.", "{next}"),
     "M147": Entry(
         "{count:,} of the {total:,} documents of {split} are almost in train too: {one} is {similarity:.0%} like {other}.",

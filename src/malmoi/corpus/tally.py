@@ -57,13 +57,13 @@ class Distribution:
 
     def add(self, texts: Sequence[str]) -> None:
         """Count some texts. Raises UnicodeEncodeError for half a surrogate pair."""
-        bins = np.bincount([len(text).bit_length() for text in texts], minlength=1)
-        self._add_lengths(bins.tolist())
+        counts = np.zeros(len(CLASSES), np.int64)
         for begin in range(0, len(texts), 256):
             codes = np.frombuffer("".join(texts[begin : begin + 256]).encode("utf-32-le"), dtype="<u4")
-            counts = np.bincount(_table()[np.minimum(codes, 0x40000)], minlength=len(CLASSES))
-            for name, count in zip(CLASSES, counts.tolist(), strict=True):
-                self.classes[name] += count
+            counts += np.bincount(_table()[np.minimum(codes, 0x40000)], minlength=len(CLASSES))
+        self._add_lengths(np.bincount([len(text).bit_length() for text in texts], minlength=1).tolist())
+        for name, count in zip(CLASSES, counts.tolist(), strict=True):
+            self.classes[name] += count
 
     def merge(self, other: Distribution) -> None:
         """Add what another one counted."""

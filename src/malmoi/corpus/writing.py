@@ -1,0 +1,141 @@
+"""The second half of a cleaning, a shard at a time: what the global steps decided, the steps after them, and the split.
+
+What is written for a shard: train.parquet, valid.parquet, test.parquet, removed.parquet (each only if it has rows), tally.json and the
+manifest (kind "corpus-part").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from malmoi.core.artifact import reached, write_json, writing
+from malmoi.corpus.chain import Chain, Item, added, apply, totals_of
+from malmoi.corpus.document import Document
+from malmoi.corpus.duplicates import without
+from malmoi.corpus.phases import functions, phases, refuse_other_versions
+from malmoi.corpus.rows import KEPT, REMOVED, Rows, read_rows
+from malmoi.corpus.steps import Change, Removal, Taken
+from malmoi.corpus.steps.spec import CorpusSpec
+from malmoi.corpus.tally import SPLITS, StepTally, Tally
+
+KIND = "corpus-part"
+
+
+@dataclass(frozen=True)
+class WriteTask:
+    """One shard: its first half, what was decided about it (None: no global steps), and where the result is written."""
+
+    first: Path
+    decided: Path | None
+    spec: CorpusSpec
+    out: Path
+    versions: dict[str, str]
+
+
+def write_shard(task: WriteTask) -> None:
+    """Write the artifact of a shard at `task.out`. Raises MalmoiError M143, M005, and OSError for a disk that is full."""
+    refuse_other_versions(task.versions)
+    steps = phases(task.spec)
+    names = [name for name, _ in (*steps.together, *steps.after)]
+    with writing(task.out, KIND) as (place, _):
+        tally = Tally(names)
+        with ExitStack() as files:
+            removed = files.enter_context(Rows(place / "removed.parquet", REMOVED))
+            splits = {name: files.enter_context(Rows(place / f"{name}.parquet", KEPT)) for name in SPLITS}
+            for rows in read_rows(task.first / "removed.parquet"):
+                for row in rows:
+                    removed.add(*row, characters=len(row[REMOVED.index("text")]))
+            together = _Together({step.kind: name for name, step in steps.together}, tally, removed)
+            chain = Chain(functions(steps.after), tally=tally, removed=removed)
+            decided = _Decided(task.decided)
+            for items in _items(task.first):
+                reached("write-batch")
+                items = chain(together(items, decided))
+                tally.after.add([item.document.text for item in items])
+                for item in items:
+                    _keep(item, splits, tally, task.spec)
+        write_json(place / "tally.json", tally.json())
+
+
+def split_of(id: str, *, valid: float, test: float) -> str:
+    """train, valid or test, decided by the id alone. Of documents that are alike only the first is left, so none stands in two splits."""
+    place = int.from_bytes(hashlib.sha256(f"split\0{id}".encode()).digest()[:8], "big") / 2**64
+    return "test" if place < test else "valid" if place < test + valid else "train"
+
+
+def _keep(item: Item, splits: dict[str, Rows], tally: Tally, spec: CorpusSpec) -> None:
+    document = item.document
+    name = split_of(document.id, valid=spec.valid, test=spec.test)
+    splits[name].add(document.id, document.text, _dumped(document.meta), item.told, characters=len(document.text))
+    tally.splits[name] = added(tally.splits[name], [1, len(document.text), item.words])
+
+
+def _items(first: Path) -> Iterator[list[Item]]:
+    """What the first half kept."""
+    for rows in read_rows(first / "kept.parquet"):
+        yield [
+            Item(Document(id, text, _loaded(meta)), len(text.split()), [story[1:-1]] if story != "[]" else [])
+            for id, text, meta, story in rows
+        ]
+
+
+@lru_cache(maxsize=256)
+def _loaded(meta: str) -> dict[str, str]:
+    """The same object for the same JSON (steps do not change it)."""
+    found: dict[str, str] = json.loads(meta)
+    return found
+
+
+def _dumped(meta: Any) -> str:
+    return json.dumps(meta, ensure_ascii=False) if meta else "{}"
+
+
+class _Together:
+    """The global steps as decided: documents go, lines are taken out."""
+
+    def __init__(self, names: dict[str, str], tally: Tally, removed: Rows) -> None:
+        self._names, self._tally, self._removed = names, tally, removed
+        self._row = 0
+
+    def __call__(self, items: list[Item], decided: _Decided) -> list[Item]:
+        """The items that are left, in order."""
+        due = {id(items[row - self._row]): rest for row, *rest in decided.until(self._row + len(items))}
+        self._row += len(items)
+        for kind, name in self._names.items():
+            record = self._tally.steps[name]
+            record.before = added(record.before, totals_of(items))
+            if due:
+                items = [item for item in items if id(item) not in due or self._stays(kind, record, item, *due[id(item)])]
+            record.after = added(record.after, totals_of(items))
+        return items
+
+    def _stays(self, kind: str, record: StepTally, item: Item, step: str, of: str, lines: str) -> bool:
+        if kind == step:
+            why = Removal("duplicate" if kind == "exact" else "near_duplicate")
+            return apply(item, why, record=record, removed=self._removed, duplicate_of=of)
+        if kind != "paragraphs" or not lines:
+            return True
+        text, taken = without(item.document.text, [int(place) for place in lines.split()])
+        change = Change(text, {"lines": len(taken)}, [Taken("repeated_line", line) for line in taken])
+        return apply(item, change, record=record, removed=self._removed)
+
+
+class _Decided:
+    """Decisions on documents, in order."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._rows = (row for rows in (read_rows(path) if path else ()) for row in rows)
+        self._next = next(self._rows, None)
+
+    def until(self, end: int) -> Iterator[tuple[Any, ...]]:
+        """Those on documents before `end` that were not given yet: (row, step, duplicate_of, lines)."""
+        while self._next is not None and self._next[0] < end:
+            yield self._next
+            self._next = next(self._rows, None)
