@@ -225,6 +225,13 @@ CATALOGUE: dict[str, Entry] = {
         "a score on {split} would be too good: remove them there, or clean again with more near.bands.",
     ),
     "M148": Entry("{share:.0%} of the documents were removed, most of them by {step} ({reason}).", "{next}"),
+    "M149": Entry(
+        "{path} cannot be compared with: {problem}.", "give an evaluation file of texts: .txt .tsv .csv .json .jsonl .parquet, in UTF-8."
+    ),
+    "M150": Entry(
+        "the quality classifier has too little on its {side} side: {problem}.",
+        "give --good FILE and --bad FILE with at least {fewest} different documents each (better thousands).",
+    ),
     # M09x: the command line itself
     "M096": Entry("{command} ended {times} times without a new checkpoint, at last with status {status}.", "look at what it said above."),
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),

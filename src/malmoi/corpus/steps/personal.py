@@ -56,7 +56,9 @@ def _mask(types: frozenset[PersonalType], document: Document) -> Change | None:
     spans = find(text, types)
     if not spans:
         return None
-    parts, counts, done = [], dict[str, int](), 0
+    parts: list[str] = []
+    counts: dict[str, int] = {}
+    done = 0
     for begin, end, type in spans:
         parts += text[done:begin], PLACEHOLDERS[type]
         counts[type] = counts.get(type, 0) + 1
@@ -146,7 +148,9 @@ def _digits(text: str) -> str:
 # Checks.
 
 _CALLS = re.compile(r"(?i)전화|문의|번호|고객|센터|상담|콜|대표|연락|예약|신고|대리|팩스|☎|℡|tel|fax|phone|call")
-_VERSIONS = re.compile(r"(?i)버전|버젼|릴리[스즈]|펌웨어|업데이트|빌드|제 ?$|절|§|그림|\bv(?:er)?\.? ?$|version|release|firmware|build|update|section")
+_VERSIONS = re.compile(
+    r"(?i)버전|버젼|릴리[스즈]|펌웨어|업데이트|빌드|제 ?$|절|§|그림|\bv(?:er)?\.? ?$|version|release|firmware|build|update|section"
+)
 _HOSTS = re.compile(r"(?i)\bip|아이피|서버|주소|호스트|게이트웨이|\bdns|ping|host|server|address|port|listen|접속")
 _PASSPORT_WORDS = re.compile(r"(?i)여권|passport")
 _PRODUCT_WORDS = re.compile(r"(?i)제품|모델|상품|주문|부품|운송|송장|model|order|product|part")
@@ -244,6 +248,7 @@ _LOOSE = rf"(?: ?(?:{_DASH}|[~ㅡ/]) ?| )"
 _BEGIN = r"(?<![0-9])(?<![0-9][\-.])"
 _END = r"(?![0-9])(?!-[0-9])"
 _NO_UNIT = r"(?! ?(?:원|년|만|억|명|개|점|㎞|km|㎡|%|달러))"
+_ABROAD = rf"(?<![0-9])(?:(?:\+|(?<![0-9.])00)82{_GAP}?|82[\- ])"
 _REGION = r"(?:2|3[1-3]|4[1-4]|5[1-5]|6[1-4])"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _SHORT = r"15(?:22|33|44|66|77|88|99)|16(?:00|1[1-8]|4[04]|6[0-8]|70|77|88)|18(?:00|11|22|33|44|55|66|77|88|99)"
@@ -264,10 +269,7 @@ _NUMBERS = (
     _form("phone", rf"{_BEGIN}(?:\(0(?:[678]0|[35]0[0-9]?)\) ?|0(?:[678]0|[35]0[0-9]?)(?:\) ?|{_GAP}))[0-9]{{3,4}}{_GAP}[0-9]{{4}}{_END}"),
     _form("phone", rf"{_BEGIN}0(?:{_REGION}|[78]0|50[2-8])[0-9]{{7,8}}{_END}{_NO_UNIT}"),
     _form("phone", rf"{_BEGIN}(?P<first>{_SHORT})(?P<separator>[\-–‐. ]?)(?P<second>[0-9]{{4}}){_END}{_NO_UNIT}", _is_short_number),
-    _form(
-        "phone",
-        rf"(?<![0-9])(?:(?:\+|(?<![0-9.])00)82{_GAP}?|82[\- ])\(?0?\)? ?(?:1[016-9]|{_REGION}|[78]0|50[0-9]?)\)?{_GAP}?[0-9]{{3,4}}{_GAP}?[0-9]{{4}}{_END}",
-    ),
+    _form("phone", rf"{_ABROAD}\(?0?\)? ?(?:1[016-9]|{_REGION}|[78]0|50[0-9]?)\)?{_GAP}?[0-9]{{3,4}}{_GAP}?[0-9]{{4}}{_END}"),
     _form("phone", rf"(?<![0-9+])\+(?!82)[1-9][0-9()\-. ]{{7,18}}[0-9]{_END}", _is_foreign_number),
     _form("phone", rf"{_BEGIN}(?:\([2-9][0-9]{{2}}\) ?[2-9][0-9]{{2}}[\-. ]|[2-9][0-9]{{2}}-[2-9][0-9]{{2}}-)[0-9]{{4}}{_END}"),
     _form("resident", rf"{_BEGIN}(?P<birth>[0-9]{{6}})(?: ?[\-‐–—] ?| )?(?P<rest>[0-9][0-9*xX●○]{{6}}){_END}", _is_resident),
@@ -275,11 +277,8 @@ _NUMBERS = (
     _form("driver", rf"{_PLACE}[\- ][0-9]{{2}}-[0-9]{{6}}-[0-9]{{2}}{_END}"),
     _form("driver", rf"{_BEGIN}(?:1[1-9]|2[0-68])[0-9]{{10}}{_END}", lambda match: _near(match, _LICENCE_WORDS)),
     _form("business", rf"{_BEGIN}[0-9]{{3}}(?P<separator>[\-‐–— ]?)[0-9]{{2}}(?P=separator)[0-9]{{5}}{_END}", _is_business),
-    _form(
-        "card",
-        rf"{_BEGIN}[0-9]{{4}}(?P<separator>[\-‐–—. ])(?:[0-9]{{4}}(?P=separator)[0-9]{{4}}(?P=separator)[0-9]{{4}}|[0-9]{{6}}(?P=separator)[0-9]{{4,5}}){_END}",
-        _is_card,
-    ),
+    _form("card", rf"{_BEGIN}[0-9]{{4}}(?P<mark>[\-‐–—. ])[0-9]{{4}}(?P=mark)[0-9]{{4}}(?P=mark)[0-9]{{4}}{_END}", _is_card),
+    _form("card", rf"{_BEGIN}[0-9]{{4}}(?P<mark>[\-‐–—. ])[0-9]{{6}}(?P=mark)[0-9]{{4,5}}{_END}", _is_card),
     _form("card", rf"{_BEGIN}[0-9]{{13,19}}{_END}", _is_card),
     _form("ip", rf"(?<![0-9.])(?<![vV]){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9])(?!\.[0-9])", _is_address),
 )
@@ -312,11 +311,11 @@ _ADDRESSES = (
     ),
 )
 _LONG_ADDRESSES = (_form("ip", r"(?<![0-9A-Za-z_:.])[0-9A-Fa-f:]{2,39}+(?![0-9A-Za-z_:])", _is_long_address),)
-_DOMAIN_END = re.compile(rb"\.(?:com|net|org|kr|io|me|be|ly|gg|tv|co|to|us|info|biz|edu|gov|app|dev|xyz|shop|jp|cn|uk|de|fr|eu)(?![A-Za-z0-9-])")
-_PARTICLE = r"(?:[은는이가을를에의로와과도]|에서|으로|에는|입니다|이며|이다|참고)"
-_PATH = (
-    rf"(?:[/?#:](?:[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%\[\]]|(?<=[/=_(+\-가-힣])(?!(?<=[/=]){_PARTICLE}(?![가-힣]))[가-힣]){{0,2000}}+)?"
+_DOMAIN_END = re.compile(
+    rb"\.(?:com|net|org|kr|io|me|be|ly|gg|tv|co|to|us|info|biz|edu|gov|app|dev|xyz|shop|jp|cn|uk|de|fr|eu)(?![A-Za-z0-9-])"
 )
+_PARTICLE = r"(?:[은는이가을를에의로와과도]|에서|으로|에는|입니다|이며|이다|참고)"
+_PATH = rf"(?:[/?#:](?:[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%\[\]]|(?<=[/=_(+\-가-힣])(?!(?<=[/=]){_PARTICLE}(?![가-힣]))[가-힣]){{0,2000}}+)?"
 _SITE = rf"(?:[가-힣][가-힣0-9-]*+\.(?:한국|[a-z]{{2,6}}(?:\.[a-z]{{2}})?)|[A-Za-z0-9][A-Za-z0-9.:@_%~\-]{{0,255}}+){_PATH}"
 _URL = re.compile(r"(?:[hH](?:[tT][tT]|[xX][xX])[pP][sS]?|[fF][tT][pP])://" + _SITE)
 _WEB = re.compile(r"(?<![A-Za-z0-9.])(?:www|WWW)\." + _SITE)

@@ -146,11 +146,12 @@ class ParagraphsSpec(Spec):
 
 
 class DecontaminateSpec(Spec):
-    """Documents that hold text of evaluation sets."""
+    """Documents that hold text of evaluation sets: n-grams of words, and texts of 4 words or more that are shorter than an n-gram."""
 
     version: ClassVar[int] = 1
     kind: Literal["decontaminate"] = "decontaminate"
     files: tuple[str, ...] = ()
+    """.txt, .tsv, .csv, .json, .jsonl or .parquet of any task: every text in them. Their content is part of the fingerprint."""
     ngram: Annotated[int, Field(ge=2)] = 8
     """Words of an n-gram that both hold (13 for English in Brown et al. 2020, appendix C; eojeol are longer)."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.0001
@@ -197,7 +198,7 @@ class QualitySpec(Spec):
     """Characters of the longest n-gram."""
     bits: Annotated[int, Field(ge=8, le=24)] = 18
     """2^bits weights; n-grams share them by hash."""
-    characters: Annotated[int, Field(ge=1)] = 2000
+    characters: Annotated[int, Field(ge=1)] = 1000
     """Only so many characters at the beginning of a document are read."""
     sample: Annotated[int, Field(ge=20)] = 10_000
     """Most documents of each side in training."""
