@@ -33,7 +33,7 @@ LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 
 def recipe(name: str, settings: Sequence[str]) -> RunSpec:
     """The spec of a recipe with `--set` applied."""
-    return override(find(name), settings, recipe=name)
+    return override(find(name), settings, shown=f"recipes {name}")
 
 
 def corpus(sources: Sequence[str | Path], spec: RunSpec) -> tuple[Vocabulary, Shards]:

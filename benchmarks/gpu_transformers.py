@@ -146,7 +146,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     recipe, settings, flop = RECIPES["G2" if name in ("G3", "G6") else name]
     if arguments.tiny:
         recipe, settings = TINY[recipe], tuple(each for each in settings if not each.startswith("stream.")) + ("stream.rows=4",)
-    spec = override(find(recipe), [*settings, *arguments.settings, "training.precision=bf16"], recipe=recipe)
+    spec = override(find(recipe), [*settings, *arguments.settings, "training.precision=bf16"], shown=f"recipes {recipe}")
     assert spec.subwords is not None
     shards = made_up(spec.subwords.size, arguments.tokens, 30.0 if name == "G3" else 400.0)
     timing = {"steps": arguments.steps, "warmup": arguments.warmup}

@@ -39,7 +39,9 @@ def blocks(shards: Shards, marks: Marks, length: int = LENGTH) -> np.ndarray:
 
 
 class Examples(torch.utils.data.Dataset):
-    """What the map over a dataset leaves: lists of ids with their masks. rows: one array of ids an example, marks included."""
+    """What the map over a dataset leaves: lists of ids with their masks. rows: one array of ids an example, marks included.
+
+    No `token_type_ids`: GPT2LMHeadModel would take them for words and add the vector of token 0 at every place, in training only."""
 
     def __init__(self, rows: Any, marks: Marks) -> None:
         self.rows, self.marks = rows, {marks.begin, marks.end}
@@ -50,7 +52,7 @@ class Examples(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, list[int]]:
         ids = self.rows[index].tolist()
         special = [int(id in self.marks) for id in ids]
-        return {"input_ids": ids, "token_type_ids": [0] * len(ids), "attention_mask": [1] * len(ids), "special_tokens_mask": special}
+        return {"input_ids": ids, "attention_mask": [1] * len(ids), "special_tokens_mask": special}
 
 
 @dataclass(frozen=True)

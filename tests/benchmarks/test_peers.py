@@ -54,7 +54,7 @@ def shards(text: EncodedText) -> Shards:
 
 def spec(name: str, *settings: str) -> RunSpec:
     alone = ["objective.pair=none"] if name == "bert-tiny" else []
-    return override(find(name), [*alone, *SMALL, f"stream.length={LENGTH}", *settings], recipe=name)
+    return override(find(name), [*alone, *SMALL, f"stream.length={LENGTH}", *settings], shown=f"recipes {name}")
 
 
 def shaken(objective: Any) -> Any:

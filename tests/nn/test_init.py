@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from malmoi.core.batch import Batch
 from malmoi.core.recipe import AttentionSpec, BackboneSpec, MLPSpec, SoftOneHotSpec, TokenEmbeddingSpec, VocabularyHeadSpec
 from malmoi.nn import Backbone, Model, SoftOneHot, TokenEmbedding, VocabularyHead, initialize
+from malmoi.nn.init import turn, waves
 
 WIDTH, DEPTH, V = 64, 6, 500
 
@@ -91,3 +93,30 @@ def test_the_bins_of_a_soft_one_hot_are_drawn_like_embeddings():
     nn.init.zeros_(part.weight)
     initialize(part, "bert")
     assert std(part.weight) == pytest.approx(0.02, rel=0.05)
+
+
+def looks(model, distance, head):
+    """Mean weight that a head of the first block gives to the place `distance` further, over random tokens."""
+    front, attention = model.frontend, model.backbone.blocks[0].attention.part
+    ids = torch.randint(5, V, (8, 64), generator=torch.Generator().manual_seed(1))
+    batch = Batch(ids=ids, segments=torch.ones_like(ids), positions=torch.arange(64).expand(8, 64))
+    trace = model.encode(batch, scores=True)
+    assert front.positions is not None and attention.heads == 4
+    weight = trace.attention[0][:, head].mean(0)
+    return float(weight.diagonal(distance).mean().detach())
+
+
+@pytest.mark.parametrize("share", ["none", "all"])
+def test_heads_begin_by_looking_at_their_neighbours(share):
+    model = model_of("neighbours", share=share)
+    for head, distance in enumerate([-1, 1, -2, 2]):
+        assert looks(model, distance, head) > 0.5
+        assert looks(model, 0, head) < 0.2
+    assert looks(model_of("bert"), -1, 0) < 0.05
+
+
+def test_a_turn_moves_every_wave_by_its_distance():
+    every = waves(40, 16)
+    for distance in (-2, -1, 1, 2, 5):
+        moved = every[max(0, -distance) : 40 - max(0, distance)] @ turn(16, distance).T
+        assert torch.allclose(moved, every[max(0, distance) : 40 - max(0, -distance)], atol=1e-5)

@@ -195,9 +195,10 @@ class ModelSpec(Spec):
     frontend: Annotated[CharacterCNNSpec | TokenEmbeddingSpec | SoftOneHotSpec, Field(discriminator="kind")] = CharacterCNNSpec()
     backbone: Annotated[BackboneSpec | CustomBackboneSpec, Field(discriminator="kind")] = BackboneSpec()
     head: VocabularyHeadSpec = VocabularyHeadSpec()
-    initialization: Literal["parts", "bert", "gpt2", "transformer"] = "parts"
+    initialization: Literal["parts", "bert", "gpt2", "transformer", "neighbours"] = "parts"
     """Each part's own; or by paper: all matrices from N(0, 0.02) (`bert`; GPT-1's is the same), those that write into the residual stream
-    divided by the root of their number (`gpt2`), Xavier's uniform (`transformer`)."""
+    divided by the root of their number (`gpt2`), Xavier's uniform (`transformer`); or as bert with heads that begin by looking beside each
+    token (`neighbours`), without which a small masked model knows only word frequencies for a long time."""
 
 
 class BiLMSpec(Spec):

@@ -29,13 +29,15 @@ SEED = 0
 
 @dataclass
 class Sums:
-    """What is added up over batches: nats (also of the unigram distribution) and hits of `scored` predictions; the training loss and its
-    parts times the number of predictions; further tasks by name, (right, of how many)."""
+    """What is added up over batches: nats (also of the unigram distribution) of `scored` predictions; hits of the `asked` among them
+    whose token the model does not read; the training loss and its parts times the number of predictions; further tasks by name,
+    (right, of how many)."""
 
     scored: int = 0
     nats: float = 0.0
     unigram: float = 0.0
     right: int = 0
+    asked: int = 0
     losses: Counter[str] = field(default_factory=Counter)
     tasks: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -59,7 +61,8 @@ def validate(
     `tokens` positions (at most one epoch of the text).
 
     text: held out; for `Sequence` (sources, targets). unigram (K,): see `unigram_of`; its mean nats of the same predictions are
-    "unigram" then. -> "loss" in nats, and
+    "unigram" then. An accuracy of gaps counts those that read the mask alone: of a gap that kept its own token the answer stands there.
+    -> "loss" in nats, and
         Causal, Sequence  "perplexity" (of these rows), "accuracy"; the loss has no label smoothing
         Masked            "masked_accuracy", with a pair task "pair_accuracy"; the loss is that of the gaps alone
         Replaced          "generator", "replaced" (nats), "masked_accuracy", "replaced_accuracy", "replaced_base", "replaced_found"; the
@@ -71,8 +74,8 @@ def validate(
     else:
         batches = _rows(objective, text, marks=marks, length=length, tokens=tokens, batch_tokens=batch_tokens)
     with evaluating(objective), torch.no_grad():
-        sums = _sums(objective, batches, unigram=unigram, unknown=marks.unknown)
-    mean, accuracy = sums.nats / sums.scored, sums.right / sums.scored
+        sums = _sums(objective, batches, unigram=unigram, marks=marks)
+    mean, accuracy = sums.nats / sums.scored, sums.right / max(sums.asked, 1)
     found = {"loss": mean} if unigram is None else {"loss": mean, "unigram": sums.unigram / sums.scored}
     if isinstance(objective, Causal | Sequence):
         return {**found, "perplexity": perplexity_of(mean), "accuracy": accuracy}
@@ -87,7 +90,7 @@ def task_scores(objective: Masked | Replaced, text: EncodedText, *, marks: Marks
         return {}
     batches = _rows(objective, text, marks=marks, length=length, tokens=None, batch_tokens=batch_tokens)
     with evaluating(objective), torch.no_grad():
-        return _shares(_sums(objective, batches, unigram=None, unknown=marks.unknown))
+        return _shares(_sums(objective, batches, unigram=None, marks=marks))
 
 
 def unigram_nats(target_RT: Tensor, unigram: np.ndarray, unknown: int) -> float:
@@ -101,7 +104,7 @@ def _shares(sums: Sums) -> dict[str, float]:
     return {names.get(task, task): sums.share(task) for task in sums.tasks}
 
 
-def _sums(objective: Objective, batches: Iterator[Batch], *, unigram: np.ndarray | None, unknown: int) -> Sums:
+def _sums(objective: Objective, batches: Iterator[Batch], *, unigram: np.ndarray | None, marks: Marks) -> Sums:
     sums, device = Sums(), next(objective.parameters()).device
     for batch in batches:
         view = objective.view(batch.to(device))
@@ -111,8 +114,10 @@ def _sums(objective: Objective, batches: Iterator[Batch], *, unigram: np.ndarray
         count = int((target_RT >= 0).sum())
         sums.scored += count
         sums.nats += float(score.nll.double().sum())
-        sums.right += int(score.hit.sum())
-        sums.unigram += 0.0 if unigram is None else unigram_nats(target_RT, unigram, unknown)
+        asked_RT = target_RT >= 0 if objective.target != "masked" else (target_RT >= 0) & (view.ids == marks.mask)
+        sums.asked += int(asked_RT.sum())
+        sums.right += int((score.hit & asked_RT).sum())
+        sums.unigram += 0.0 if unigram is None else unigram_nats(target_RT, unigram, marks.unknown)
         for name, (right, of) in score.counts.items():
             before = sums.tasks.get(name, (0, 0))
             sums.tasks[name] = before[0] + right, before[1] + of

@@ -5,21 +5,30 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from malmoi.nn.attention import Attention, CrossAttention
 from malmoi.nn.backbone import MLP, Backbone
 from malmoi.nn.frontends import SoftOneHot, TokenEmbedding
+from malmoi.nn.model import Model
 
 STD = 0.02
+WAVES = 4 * STD
+"""Height of the waves of `neighbours`: against tokens of 0.02 they decide where a head looks, and leave most of a vector to the token."""
+SHARPNESS = 8.0
+"""Score of the place that such a head looks at: it takes about four fifths of the weight."""
+RANGE = 64.0
+"""Longest over shortest wave; the shortest is two positions long."""
 
 
-def initialize(module: nn.Module, paper: Literal["parts", "bert", "gpt2", "transformer"]) -> None:
+def initialize(module: nn.Module, paper: Literal["parts", "bert", "gpt2", "transformer", "neighbours"]) -> None:
     """Draw the weights of `module` anew.
 
     bert: matrices and embeddings from N(0, 0.02), biases 0, norms 1 and 0 (Devlin et al. 2019's code; GPT-1 section 4.1).
     gpt2: the same, but what writes into the residual stream is divided by the root of the number of such parts (Radford et al. 2019,
-    section 2.3). transformer: Xavier's uniform for matrices, N(0, 1 / width) for embeddings (tensor2tensor).
+    section 2.3). transformer: Xavier's uniform for matrices, N(0, 1 / width) for embeddings (tensor2tensor). neighbours: as bert, and the
+    heads begin by looking at the places beside each token, one before, one behind, two before ... (`look_around`).
     """
     if paper == "parts":
         return
@@ -35,6 +44,9 @@ def initialize(module: nn.Module, paper: Literal["parts", "bert", "gpt2", "trans
             for weights in (part.weight, getattr(part, "positions", None), getattr(part, "types", None)):
                 if weights is not None:
                     nn.init.normal_(weights, std=weights.shape[1] ** -0.5 if paper == "transformer" else STD)
+    if paper == "neighbours":
+        for model in (part for part in module.modules() if isinstance(part, Model)):
+            look_around(model)
     if paper == "gpt2":
         for backbone in (part for part in module.modules() if isinstance(part, Backbone)):
             _quieter(backbone)
@@ -47,6 +59,52 @@ def _quieter(backbone: Backbone) -> None:
         nn.init.normal_(writer.weight, std=STD / math.sqrt(len(writers)))
 
 
-def _parts(backbone: Backbone) -> list[Attention | CrossAttention | MLP]:
-    found = [part for block in backbone.blocks for part in block.modules()]
+def _parts(backbone: nn.Module) -> list[Attention | CrossAttention | MLP]:
+    found = [part for block in backbone.blocks for part in block.modules()]  # type: ignore[union-attr]
     return [part for part in found if isinstance(part, Attention | CrossAttention | MLP)]
+
+
+@torch.no_grad()
+def look_around(model: Model) -> None:
+    """Heads that attend to fixed distances, -1, 1, -2, 2, ..., made of weights alone; training is free to change them.
+
+    With N(0, 0.02) attention is spread evenly at first, and a small masked model needs tens of millions of tokens to find out that gaps are
+    filled from beside them; until then it knows word frequencies. Here the first K dimensions of the positions (K = width of a head)
+    are waves, which are turned by a rotation where the position moves by a distance (Vaswani et al. 2017, section 3.5), so that
+    queries that turn them and keys that do not meet at that distance. Trockman and Kolter 2023 ("Mimetic initialization of
+    self-attention layers") do the like for what trained models look like. The architecture is BERT's, unchanged.
+    """
+    front, parts = model.frontend, [part for part in _parts(model.backbone) if isinstance(part, Attention)]
+    assert isinstance(front, TokenEmbedding) and front.positions is not None, "heads find their neighbours by learned positions"
+    length, table = front.positions.shape
+    width = min(parts[0].out.in_features // parts[0].heads, table)
+    front.positions[:, :width] = WAVES * waves(length, width)
+    others = STD**2 * (2 if front.types is not None else 1)  # what tokens and types add to each dimension
+    total = math.sqrt(others + STD**2 * (1 - width / table) + WAVES**2 / 2 * width / table)
+    gain = math.sqrt(2 * SHARPNESS * math.sqrt(width) / width) * total / WAVES  # the norm of the front-end divides by `total`
+    projection = front.projection.weight if isinstance(front.projection, nn.Linear) else torch.eye(table)
+    read_KD = gain * torch.linalg.pinv(projection)[:width]
+    for attention in {id(part): part for part in parts}.values():
+        q_HKD, k_HKD, _ = attention.qkv.weight.view(3, attention.heads, -1, attention.out.in_features)
+        for head in range(attention.heads):
+            distance = (head // 2 + 1) * (-1, 1)[head % 2]
+            q_HKD[head, :width] += turn(width, distance) @ read_KD
+            k_HKD[head, :width] += read_KD
+
+
+def waves(length: int, width: int) -> Tensor:
+    """(length, width): sines and cosines side by side, of wave lengths from 2 to 128 positions."""
+    angle = torch.arange(length, dtype=torch.float64)[:, None] * _rates(width)
+    return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1).float()
+
+
+def turn(width: int, distance: int) -> Tensor:
+    """(width, width): the rotation that takes the waves of every position to those `distance` further."""
+    angle = _rates(width) * distance
+    blocks = torch.stack([angle.cos(), angle.sin(), -angle.sin(), angle.cos()], dim=1).view(-1, 2, 2)
+    return torch.block_diag(*blocks).float()
+
+
+def _rates(width: int) -> Tensor:
+    """Radians a position."""
+    return math.pi * RANGE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)

@@ -170,6 +170,8 @@ def _refuse(spec: RunSpec, marks: Marks | None) -> None:
         problem = f"objective {kind} shares an embedding of tokens", "set model.frontend.kind=token_embedding."
     elif rows and isinstance(frontend, TokenEmbeddingSpec) and frontend.positions != "none" and frontend.length < rows.length:
         problem = f"rows of {rows.length} do not fit {frontend.length} positions", f"set model.frontend.length={rows.length}."
+    elif model.initialization == "neighbours" and (sees != "full" or getattr(frontend, "positions", "none") != "learned"):
+        problem = "heads that look around need learned positions and attention to both sides", "set model.initialization=bert."
     if problem:
         raise MalmoiError("M032", what="the spec", problem=problem[0], next=problem[1])
 
