@@ -15,6 +15,8 @@ from malmoi.core.errors import MalmoiError
 from malmoi.corpus.sources import COMPRESSIONS
 
 CHUNK = 1 << 20
+HEAD = 6
+"""Bytes that tell how a file is compressed."""
 _ZSTD_INPUT = 1 << 12  # compressed bytes at a time: 4 bytes can mean 128 KiB
 
 _COMPRESSED = {b"\x1f\x8b": ".gz", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
@@ -47,8 +49,11 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     the compressed stream is cut off or damaged, M005 if Zstandard is not installed.
     """
     try:
-        with open(path, "rb") as raw, _decompressed(path, raw) as content:
-            yield content
+        with open(path, "rb") as raw:
+            head = raw.read(HEAD)
+            raw.seek(0)
+            with decompressed(path, raw, head) as content:
+                yield content
     except EOFError:
         raise MalmoiError("M015", path=path, problem="the compressed stream stops before its end mark") from None
     except (gzip.BadGzipFile, zlib.error, lzma.LZMAError) as failure:
@@ -76,10 +81,17 @@ def refuse_binary(path: Path, head: bytes) -> None:
         raise MalmoiError("M014", path=path, problem="it is a tar archive (unpack it)")
 
 
-def _decompressed(path: Path, raw: BinaryIO) -> Any:
-    head = raw.read(6)
-    raw.seek(0)
-    kind = next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), "")
+def compression(head: bytes) -> str:
+    """ ".gz", ".xz" or ".zst" for content that begins with `head`, "" for none of them."""
+    return next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), "")
+
+
+def decompressed(path: Path, raw: Any, head: bytes) -> Any:
+    """`raw`, of which `read(n)` is used, without its compression. path: its name. head: its first HEAD bytes, which are still to be read.
+
+    Raises MalmoiError M014 or M015 if the content is not what the name says, M005 if Zstandard is not installed.
+    """
+    kind = compression(head)
     named = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
     if named and not kind:
         code, problem = ("M014", f"its content is not {named[1:]}") if head else ("M015", f"0 bytes are no {named[1:]} file")
@@ -96,7 +108,7 @@ def _decompressed(path: Path, raw: BinaryIO) -> Any:
 class _Zstandard(io.RawIOBase):
     """A readable stream over the frames of a .zst file that, unlike the library's own, notices a cut-off frame."""
 
-    def __init__(self, path: Path, raw: BinaryIO) -> None:
+    def __init__(self, path: Path, raw: Any) -> None:
         try:
             import zstandard
         except ImportError:
