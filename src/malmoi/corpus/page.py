@@ -25,7 +25,7 @@ BAR = 1000
 def render(report: Mapping[str, Any]) -> str:
     """The page as text that UTF-8 can hold. Texts and ids of the corpus stand in it escaped and cut."""
     body = [*_head(report), *_funnel(report), *_reasons(report), *_distributions(report), *_samples(report), *_settings(report)]
-    title = f"malmoi corpus: {_text(report.get('profile', ''))}"
+    title = f"malmoi corpus: {_text(report.get('spec', {}).get('profile', ''))}"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -48,14 +48,15 @@ def top_reasons(report: Mapping[str, Any]) -> list[tuple[str, str, int, int]]:
 
 def _head(report: Mapping[str, Any]) -> Iterator[str]:
     (documents, characters, _), (kept, kept_characters, words) = totals(report)
-    profile = f"profile {_text(report['profile'])}" if report.get("profile") else ""
+    profile = f"profile {_text(report['spec']['profile'])}" if report.get("spec") else ""
     yield f'<header><p class="brand">말모이 · malmoi corpus · {profile}</p>'
     yield f"<h1>Of {documents:,} documents <b>{kept:,}</b> are kept: {percent(kept / max(documents, 1))} of the documents, "
     yield f"{percent(kept_characters / max(characters, 1))} of the characters.</h1>"
     yield "<p>Nothing disappears: what went stands in <code>removed/</code>, with the step and the reason.</p></header>"
     facts = [(f"{documents - kept:,}", "documents removed"), (short(kept_characters), "characters kept"), (short(words), "words kept")]
     facts += [(f"{counted[0]:,}", f"documents in {name}") for name, counted in report.get("splits", {}).items()]
-    facts += [(_span(sum(step["seconds"] for step in report["steps"])), "of computing in steps")]
+    if "seconds" in report:
+        facts.append((f"{report['seconds']:,.0f} s", f"with {report['workers']} worker{'s' * (report['workers'] > 1)}"))
     yield f'<div class="facts">{"".join(f"<div><b>{number}</b><span>{_text(name)}</span></div>" for number, name in facts)}</div>'
 
 
@@ -93,18 +94,18 @@ def _reasons(report: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>Why</h2><p>The most frequent reasons, and what was done to the documents that stayed.</p>"
     removed = top_reasons(report)
     taken = [(step["name"], reason, *pair) for step in report["steps"] for reason, pair in step["taken"].items()]
-    yield '<div class="two">'
+    yield '<div class="columns">'
     yield _table("Documents that went", ("step", "reason", "documents", "characters"), removed)
     yield _table("Parts that were taken out", ("step", "reason", "parts", "characters"), sorted(taken, key=lambda each: -each[2]))
-    done = [(step["name"], name.replace("_", " "), times) for step in report["steps"] for name, times in step["counts"].items()]
-    yield _table("What was done", ("step", "", "times"), sorted(done, key=lambda each: -each[2]))
-    flags = [(step["name"], name.replace("_", " "), times) for step in report["steps"] for name, times in step["flags"].items()]
+    done = [(step["name"], name, times) for step in report["steps"] for name, times in step["counts"].items()]
+    yield _table("What was done", ("step", "", "times"), sorted(done, key=lambda each: -each[2]), shade="is")
+    flags = [(step["name"], name, times) for step in report["steps"] for name, times in step["flags"].items()]
     if flags:
-        yield _table("What was flagged", ("step", "flag", "documents"), flags)
+        yield _table("What was flagged", ("step", "flag", "documents"), flags, shade="is")
     yield "</div>"
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, shade: str = "cut") -> str:
     """A table of `TOP` rows, its numbers with a bar behind the first of them."""
     if not rows:
         return f'<div><h3>{title}</h3><p class="none">None.</p></div>'
@@ -112,11 +113,11 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) ->
     head = "".join(f"<th>{name}</th>" for name in columns[:3]) + "<th></th>" + "".join(f"<th>{name}</th>" for name in columns[3:])
     lines = []
     for step, reason, first, *others in rows[:TOP]:
-        bar = f'<rect class="cut" y="7" width="{max(BAR * first / largest, 3):.1f}" height="8"/>'
+        bar = f'<rect class="{shade}" y="7" width="{max(BAR * first / largest, 3):.1f}" height="8"/>'
         drawn = f'<svg viewBox="0 0 {BAR} 22" preserveAspectRatio="none" aria-hidden="true">{bar}</svg>'
         rest = "".join(f"<td>{short(number)}</td>" for number in others)
         lines.append(
-            f'<tr><td class="soft">{_text(step)}</td><td>{_text(reason)}</td><td>{first:,}</td><td class="bar">{drawn}</td>{rest}</tr>'
+            f'<tr><td class="soft">{_text(step)}</td><td>{_words(reason)}</td><td>{first:,}</td><td class="bar">{drawn}</td>{rest}</tr>'
         )
     more = f'<p class="none">and {len(rows) - TOP} more in report.json</p>' if len(rows) > TOP else ""
     return f'<div class="scroll"><h3>{title}</h3><table class="why"><tr>{head}</tr>{"".join(lines)}</table>{more}</div>'
@@ -141,8 +142,8 @@ def _samples(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"<details><summary>{_text(step['name'])}<span>{', '.join(facts)}</span></summary><div>"
         for (kind, reason), group in groupby(step["samples"], key=lambda sample: (sample["kind"], sample["reason"])):
             shown = list(group)[:SAMPLES]
-            name = f"{KINDS.get(kind, kind)}: {str(reason).replace('_', ' ')}" if reason else KINDS.get(kind, kind)
-            yield f"<h3>{_text(name)}</h3>{''.join(map(_sample, shown))}"
+            name = f"{KINDS.get(kind, kind)}: {reason}" if reason else KINDS.get(kind, kind)
+            yield f"<h3>{_words(name)}</h3>{''.join(map(_sample, shown))}"
         yield "</div></details>"
 
 
@@ -173,9 +174,8 @@ def _line(name: str, fields: Mapping[str, Any]) -> str:
     return f"{_text(name):<12}<span class='soft'>{_text('  '.join(values))}</span>"
 
 
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes:,} min {rest} s" if minutes else f"{seconds:.1f} s"
+def _words(name: Any) -> str:
+    return _text(str(name).replace("_", " "))
 
 
 def _text(value: Any) -> str:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 14, 52
+WIDTH, HEIGHT = 520, 320
+LEFT, RIGHT, TOP, BOTTOM = 62, 8, 14, 54
 """Margins of a plot with axes, in units of its view box."""
-ROW, NAMES = 40, 96
+ROW, NAMES = 34, 74
 """Height of a row of paired bars, and the width of their names."""
 
 
@@ -25,7 +25,7 @@ def lengths(before: Sequence[int], after: Sequence[int]) -> str:
     for place in range(first, last + 1):
         x = LEFT + (place - first) * inner
         parts += [_bar(x, inner, number, ticks[-1], high, name, place) for name, number in zip(("was", "is"), pairs[place], strict=True)]
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}">{short(_smallest(place))}</text>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}">{_bound(place)}</text>')
     parts.append(
         f'<text class="unit" x="{(LEFT + WIDTH) / 2:.0f}" y="{HEIGHT - 8}">characters in a document, each bin twice as wide</text>'
     )
@@ -43,15 +43,15 @@ def classes(before: Mapping[str, int], after: Mapping[str, int]) -> str:
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{high + 4}"/>')
         parts.append(f'<text class="tick" x="{x:.1f}" y="{high + 20}">{tick}%</text>')
     for row, name in enumerate(names):
-        parts.append(f'<text class="name" x="{NAMES - 10}" y="{row * ROW + 25}">{escape(name)}</text>')
+        parts.append(f'<text class="name" x="{NAMES - 10}" y="{row * ROW + 22}">{escape(name)}</text>')
         for line, (shade, counted) in enumerate((("was", before), ("is", after))):
             share = counted.get(name, 0) / max(sum(counted.values()), 1)
-            y, wide = row * ROW + 7 + line * 14, (WIDTH - NAMES - LEFT) * share
+            y, wide = row * ROW + 5 + line * 12, (WIDTH - NAMES - LEFT) * share
             title = f"{name}, {'after' if line else 'before'}: {counted.get(name, 0):,} characters, {share:.2%}"
             parts.append(
-                f'<rect class="{shade}" x="{NAMES}" y="{y}" width="{wide:.1f}" height="12" rx="2"><title>{escape(title)}</title></rect>'
+                f'<rect class="{shade}" x="{NAMES}" y="{y}" width="{wide:.1f}" height="11" rx="2"><title>{escape(title)}</title></rect>'
             )
-            parts.append(f'<text class="value" x="{NAMES + wide + 6:.1f}" y="{y + 10}">{percent(share)}</text>')
+            parts.append(f'<text class="value" x="{NAMES + wide + 6:.1f}" y="{y + 10}">{percent(share) if share else ""}</text>')
     parts.append(f'<text class="unit" x="{(NAMES + WIDTH - LEFT) / 2:.0f}" y="{high + 42}">share of all characters</text>')
     return _svg(parts, height=high + 50, label="shares of character classes, before and after")
 
@@ -85,6 +85,12 @@ def percent(share: float) -> str:
 
 def _smallest(place: int) -> int:
     return 1 << (place - 1) if place else 0
+
+
+def _bound(place: int) -> str:
+    """Where a bin begins, as its label: 512, 1k (1,024), 2k."""
+    number = _smallest(place)
+    return next((f"{number >> shift}{unit}" for shift, unit in ((30, "G"), (20, "M"), (10, "k")) if number >> shift), str(number))
 
 
 def _gridline(tick: int, top: int, high: float) -> str:

@@ -34,6 +34,9 @@ td.gone { color: var(--gone) } td.none, .none { color: var(--soft) }
 td small, .soft { color: var(--soft) }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 24px 40px }
 .two > * { min-width: 0 }
+.columns { columns: 2 440px; column-gap: 40px } .columns > div { break-inside: avoid; padding-bottom: 22px }
+.columns td { padding-block: 4px } .columns th:nth-child(2), .columns td:nth-child(2) { text-align: left }
+.columns td.bar { width: 24%; min-width: 60px; padding-block: 0 } .columns h3 { margin-top: 0 }
 figure { margin: 0; padding: 18px 18px 10px; background: var(--card); border: 1px solid var(--line); border-radius: 10px }
 figcaption { font-size: 15px; font-weight: 600; margin-bottom: 8px }
 figure svg { display: block; width: 100%; height: auto }
@@ -41,7 +44,7 @@ figure svg { display: block; width: 100%; height: auto }
 .key i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin: 0 5px 0 14px; vertical-align: -1px }
 svg text { fill: var(--soft); font-size: 13px; font-family: inherit }
 svg .tick, svg .unit { text-anchor: middle } svg .mark, svg .name { text-anchor: end } svg .name { fill: var(--ink) }
-svg .grid { stroke: var(--line) }
+svg .value { font-size: 11px } svg .grid { stroke: var(--line) }
 .is { fill: var(--is); background: var(--is) } .was { fill: var(--was); background: var(--was) }
 .cut { fill: var(--gone); background: var(--gone) }
 .rest { fill: var(--line) }
