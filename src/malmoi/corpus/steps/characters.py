@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -13,6 +14,8 @@ WIDE = ((0xFF21, 0xFF3A), (0xFF41, 0xFF5A))
 LATIN = ((0x41, 0x5A), (0x61, 0x7A), (0xAA, 0xAA), (0xBA, 0xBA), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x24F), (0x1E00, 0x1EFF), *WIDE)
 HAN = ((0x3005, 0x3005), (0x3007, 0x3007), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 KANA = ((0x3041, 0x3096), (0x309D, 0x309F), (0x30A1, 0x30FA), (0x30FC, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F))
+SHORT = 150
+"""Characters below which a pattern is faster than an array."""
 SPACE, HANGUL_, LATIN_, HAN_, KANA_, LETTER, OTHER = range(7)
 
 
@@ -38,6 +41,17 @@ def made(text: str) -> Made:
     """The characters of `text`. Several steps ask for the same text one after the other: the last answer is kept."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     return Made(*np.bincount(_classes()[codes], minlength=7).tolist())
+
+
+def repeats(text: str, times: int) -> bool:
+    """Whether a character stands `times` times or more side by side, `times` >= 2."""
+    if len(text) < SHORT:
+        return re.search(rf"(.)\1{{{times - 1}}}", text) is not None
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    equal = codes[1:] == codes[:-1]
+    for _ in range(times - 2):
+        equal = equal[1:] & equal[:-1]
+    return bool(equal.any())
 
 
 @cache

@@ -44,7 +44,7 @@ LEADING = re.compile(r"([(（])(?: ?[,;])+ *")
 """What a template left of `(漢字, 1900년)` is `(, 1900년)`."""
 RESERVED = r"(?:무단 ?(?:전재|복제|배포|도용|게재)[^.\n]{0,20}?금지|all rights? reserved)[.\])>】〉]*"
 COPYRIGHT = re.compile(
-    rf"^\W{{0,4}}(?:copyrights?\b|저작권자|ⓒ|©)[^\n]{{0,100}}$"
+    rf"^\W{{0,4}}(?:copyrights?|저작권자)? ?(?:ⓒ|©|\(c\)|copyrights? \d{{4}})[^\n]{{0,100}}$"
     rf"|[<\[(【〈]? ?(?:저작권자|ⓒ|©|copyrights?\b)[^\n]{{0,100}}?{RESERVED}|[<\[(【〈]? ?{RESERVED}",
     re.IGNORECASE,
 )
@@ -70,11 +70,15 @@ PRESS = re.compile(
 def noise(spec: NoiseSpec) -> Step:
     """The step that cuts noise."""
     cuts = CUTS + NEWS if spec.news else CUTS
+    words = [sign for cut in cuts for sign in cut.signs if len(sign) > 1]
+    signs = re.compile("[" + re.escape("".join(sign for cut in cuts for sign in cut.signs if len(sign) == 1)) + "]")
 
     def step(document: Document) -> Change | None:
         text = document.text
+        if not any(sign in text for sign in words) and not signs.search(text):
+            return None
         wanted = [cut for cut in cuts if any(sign in text for sign in cut.signs)]
-        if not wanted or (len(wanted) == 1 and wanted[0].reason == "brackets" and not EMPTY.search(text)):
+        if wanted == [EMPTIES] and not EMPTY.search(text):
             return None
         counts: Counter[str] = Counter()
         stay: list[str] = []
@@ -144,12 +148,13 @@ def _without(pattern: re.Pattern[str]) -> Callable[[str], tuple[str, int]]:
     return lambda line: pattern.subn(" ", line)
 
 
+EMPTIES = Cut("brackets", tuple(PARTNER), _brackets)
 CUTS = (
     Cut("entity", ("&",), _entities),
     Cut("tag", ("<", "&"), _without(TAG)),
     Cut("hashtag", ("#",), _without(HASHTAGS)),
-    Cut("copyright", ("ⓒ", "©", "무단", "저작권자", "opyright", "OPYRIGHT", "eserved", "ESERVED"), _without(COPYRIGHT)),
-    Cut("brackets", tuple(PARTNER), _brackets),
+    Cut("copyright", ("ⓒ", "©", "무단", "opyright", "OPYRIGHT", "eserved", "ESERVED"), _without(COPYRIGHT)),
+    EMPTIES,
 )
 NEWS = (
     Cut("picture", ("사진", "영상", "그래픽", "이미지", "일러스트"), _without(PICTURE)),
