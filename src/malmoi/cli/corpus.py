@@ -118,13 +118,13 @@ def show_funnel(report: dict[str, Any], out: TextIO) -> None:
 
     (documents, characters, _), (kept, kept_characters, _) = totals(report)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for place, name in enumerate(("step", "documents", "gone", "kept", "characters", "kept")):
+    for place, name in enumerate(("step", "documents", "", "removed", "changed", "characters", "")):
         table.add_column(name, justify="right" if place else "left")
     for step in report["steps"]:
         (before, _, _), (after, left, _) = step["in"], step["out"]
-        gone = Text(f"{before - after:,}", "red") if before > after else Text("-", "dim")
-        share, share_left = percent(after / max(documents, 1)), percent(left / max(characters, 1))
-        table.add_row(step["name"], f"{after:,}", gone, share, short(left), share_left)
+        shares = [Text(percent(part / max(whole, 1)), "dim") for part, whole in ((after, documents), (left, characters))]
+        went, changed = (Text(f"{count:,}" if count else "-", style) for count, style in ((before - after, "red"), (step["changed"], "")))
+        table.add_row(step["name"], f"{after:,}", shares[0], went, changed, short(left), shares[1])
     console = Console(file=out, soft_wrap=True, highlight=False)
     console.print(table)
     for step, reason, count, _ in top_reasons(report)[:REASONS]:

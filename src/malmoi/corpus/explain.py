@@ -69,11 +69,13 @@ def _sentences(facts: Mapping[str, Any], other: str) -> Iterator[str]:
     meta = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts["meta"].items())
     where = f"{name}, at {number}" if colon and number.isdigit() else facts["id"]
     yield f"It was read from {where}{' (' + meta + ')' if meta else ''}."
-    for step, counts, before, after in facts["changes"]:
-        did = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in counts.items()) or "changed it"
-        yield f"{step}: {did}; {_characters(before, after)}."
-    for step, reason, text in facts["taken"]:
-        yield f"{step}: took out a part ({reason.replace('_', ' ')}, {len(text):,} characters): “{_short(text, PART)}”."
+    told = dict.fromkeys([*(step for step, *_ in facts["changes"]), *(step for step, *_ in facts["taken"])])
+    for step in told:
+        for _, counts, before, after in (change for change in facts["changes"] if change[0] == step):
+            did = "".join(f"{key.replace('_', ' ')} {value}, " for key, value in counts.items())
+            yield f"{step}: {did}{_characters(before, after)}."
+        for _, reason, text in (part for part in facts["taken"] if part[0] == step):
+            yield f"{step} took out {len(text):,} characters ({reason.replace('_', ' ')}): “{_short(text, PART)}”."
     if facts["ended"] != "removed":
         yield f"It is kept, in {facts['ended']}, with {facts['characters']:,} characters."
     else:
@@ -88,7 +90,7 @@ def _sentences(facts: Mapping[str, Any], other: str) -> Iterator[str]:
 
 
 def _characters(before: int, after: int) -> str:
-    return f"{before:,} to {after:,} characters" if before != after else f"{after:,} characters as before"
+    return f"{before:,} characters became {after:,}" if before != after else f"still {after:,} characters"
 
 
 def _short(text: str, most: int) -> str:
