@@ -16,6 +16,7 @@ from malmoi.corpus.raw import Raw, Refused, Unreadable, excerpt
 from malmoi.corpus.sources import kind_of
 from malmoi.corpus.steps.spec import ReadingSpec
 from malmoi.corpus.tables import table_documents
+from malmoi.corpus.warc import warc_documents
 
 __all__ = ["Part", "Raw", "Refused", "Shard", "plan", "records"]
 
@@ -42,6 +43,9 @@ def records(shard: Shard, reading: ReadingSpec) -> Records:
 def _part(part: Part, reading: ReadingSpec) -> Records:
     with open(part.path, "rb") as file:
         guard = Guard(Path(part.path).stat().st_size)
+        if part.kind == "warc" and not part.name.lower().endswith(".xz"):
+            yield from warc_documents(file, name=part.name, guard=guard)
+            return
         if part.kind == "zip":
             yield from _members(zip_members(file, name=part.name, guard=guard), reading, guard, 0)
             return
@@ -71,7 +75,7 @@ def _content(stream: Stream, part: Part, reading: ReadingSpec, guard: Guard, dep
     if part.kind == "unknown":
         suffix = Path(part.name).suffix
         raise Unreadable("format", f"files with the suffix {suffix} are not read" if suffix else "files without a suffix are not read")
-    if part.begin == 0 and part.kind != "zip":
+    if part.begin == 0 and part.kind not in ("zip", "warc"):
         stream = unpacked(stream, name=part.name, guard=guard)
     match part.kind:
         case "text" | "jsonl":
@@ -81,6 +85,9 @@ def _content(stream: Stream, part: Part, reading: ReadingSpec, guard: Guard, dep
         case "parquet":
             with seekable(stream) as file:
                 yield from table_documents(file, name=part.name, field=reading.field)
+        case "warc":
+            with seekable(stream) as file:
+                yield from warc_documents(file, name=part.name, guard=guard)
         case "tar":
             yield from _members(tar_members(stream, name=part.name, guard=guard), reading, guard, depth)
         case "zip":
