@@ -49,7 +49,9 @@ class Chain:
             record = self._tally.steps[name]
             begun = time.perf_counter()
             results = _results(step, items)
-            record.seconds += time.perf_counter() - begun
+            seconds = time.perf_counter() - begun
+            record.seconds += seconds
+            self._tally.spent("steps", seconds)
             record.before = added(record.before, totals)
             if results.count(None) < len(results):
                 pairs = zip(items, results, strict=True)

@@ -28,8 +28,8 @@ from malmoi.core.progress import Progress, Silent
 from malmoi.corpus import decisions, mapping, writing
 from malmoi.corpus.engines import FULL, Engine, run
 from malmoi.corpus.phases import Phases, absolute, described, made_with, phases
-from malmoi.corpus.planning import Shard, plan
-from malmoi.corpus.publication import finished, inputs_of, publish, refuse_full_disk, refuse_other, remember
+from malmoi.corpus.planning import SIZE, Shard, plan
+from malmoi.corpus.publication import finished, inputs_of, mask_samples, publish, refuse_full_disk, refuse_other, remember
 from malmoi.corpus.steps.spec import CorpusSpec
 from malmoi.corpus.tally import SPLITS, Tally
 
@@ -46,10 +46,12 @@ def clean(
     workers: int = 1,
     engine: Engine = "local",
     address: str | None = None,
+    size: int = SIZE,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Clean `sources` into `out` and return the report (`report.json`): documents, kept, removed, data, seconds, spec, and the tally.
 
+    size: bytes of input in a shard, about: a shard is what a worker does, what is done again after a kill, and what becomes one file.
     Killed or interrupted, the same call goes on where it ended. A finished `out` answers at once; files that were added are the only
     ones that are worked on. With `engine="ray"` all machines of the cluster must see `sources` and `out` under the same paths.
     Raises MalmoiError M004 for an `out` with something else in it, M140 for one that was begun with other files or another spec, M008 if
@@ -61,7 +63,7 @@ def clean(
     with locked(place):
         work = _Work(place, absolute(spec), _Hands(workers, engine, address), heard)
         try:
-            return work([os.path.abspath(source) for source in given])
+            return work([os.path.abspath(source) for source in given], size)
         except KeyboardInterrupt:
             heard.note("Interrupted. The same command goes on from here: what is finished is kept.")
             raise
@@ -90,10 +92,10 @@ class _Work:
         self._used: set[str] = set()
         """Keys of all work that belongs to this corpus."""
 
-    def __call__(self, sources: Sequence[str]) -> dict[str, Any]:
+    def __call__(self, sources: Sequence[str], size: int) -> dict[str, Any]:
         begun = time.monotonic()
         self._heard.stage("looking at the sources")
-        shards = plan(sources, self._spec.reading)
+        shards = plan(sources, self._spec.reading, size=size)
         inputs = inputs_of(shards, self._spec, self._steps)
         refuse_other(self._out, inputs)
         if (report := finished(self._out, inputs)) is not None:
@@ -182,7 +184,8 @@ class _Work:
         removed -= sum(number for step in tally.steps.values() for number, _ in step.taken.values())
         counted = {"documents": read, "kept": kept, "removed": removed}
         refuse_lost(counted, tally)
-        return {"profile": self._spec.profile, **counted, **tally.json(), "spec": self._spec.model_dump(mode="json")}
+        found = mask_samples(tally.json(), self._spec)
+        return {"profile": self._spec.profile, **counted, **found, "spec": self._spec.model_dump(mode="json")}
 
     def _forget(self) -> None:
         """Take away work that does not belong to this corpus."""

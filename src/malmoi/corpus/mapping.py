@@ -50,6 +50,7 @@ class MapTask:
 def map_shard(task: MapTask) -> None:
     """Write the artifact of a shard at `task.out`. Raises MalmoiError M143, M005, and OSError for a disk that is full."""
     refuse_other_versions(task.versions)
+    begun = time.perf_counter()
     with writing(task.out, KIND) as (place, facts):
         steps = phases(task.spec)
         tally = Tally(steps.names)
@@ -64,6 +65,7 @@ def map_shard(task: MapTask) -> None:
                     kept.add(document.id, document.text, _json(document.meta), item.told, characters=len(document.text))
                     signing.add(document.text)
             signing.finish()
+        tally.rest("write", time.perf_counter() - begun)
         write_json(place / "tally.json", tally.json())
         facts.update(documents=reading.documents, chunks=signing.chunks)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,11 @@ from malmoi.core.artifact import (
 )
 from malmoi.core.errors import MalmoiError
 from malmoi.corpus import page
+from malmoi.corpus.document import Document
 from malmoi.corpus.phases import Phases, described
 from malmoi.corpus.planning import Shard
-from malmoi.corpus.steps.spec import CorpusSpec
+from malmoi.corpus.steps import Change, make
+from malmoi.corpus.steps.spec import CorpusSpec, PersonalSpec
 from malmoi.corpus.tally import SPLITS
 from malmoi.corpus.writing import KIND as PART
 
@@ -62,17 +64,21 @@ def refuse_other(out: Path, inputs: Mapping[str, Any]) -> None:
             )
         return
     before = read_sealed(out / INPUTS, next=f"remove {out}, and clean again.")
-    nothing = "(nothing)"
-    settings = {**dict.fromkeys(before["settings"], nothing), **inputs["settings"]}
-    changed = [
-        f"{name} was {before['settings'].get(name, nothing)}, is {value}"
-        for name, value in settings.items()
-        if before["settings"].get(name, nothing) != value
-    ]
-    _refuse(out, "settings", changed)
+    _refuse(out, "settings", list(_differences(before["settings"], inputs["settings"])))
     missing = [f"{name} is not given" for name in before["files"] if name not in inputs["files"]]
     edited = [f"{name} has changed" for name, digest in before["files"].items() if inputs["files"].get(name, digest) != digest]
     _refuse(out, "sources", missing + edited)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Settings that are not what they were; of steps that came or went only the name."""
+    for steps, other, what in ((now, before, "is new"), (before, now, "is gone")):
+        yield from (f"step {name} {what}" for name in steps["steps"] if name not in other["steps"])
+    if before["steps"] != now["steps"] and sorted(before["steps"]) == sorted(now["steps"]):
+        yield f"the steps were {', '.join(before['steps'])}"
+    for name, value in now.items():
+        if name != "steps" and name in before and before[name] != value:
+            yield f"{name} was {json.dumps(before[name], ensure_ascii=False)}, is {json.dumps(value, ensure_ascii=False)}"
 
 
 def _refuse(out: Path, what: str, differences: Sequence[str]) -> None:
@@ -103,6 +109,18 @@ def refuse_full_disk(out: Path, shards: Sequence[Shard]) -> None:
     paths = {part.path for shard in shards for part in shard.parts}
     sizes = (os.path.getsize(path) * (1 if path.endswith((".txt", ".jsonl")) else 3) for path in paths)
     refuse_full(out, sum(sizes), what="the cleaned corpus with its work")
+
+
+def mask_samples(report: dict[str, Any], spec: CorpusSpec) -> dict[str, Any]:
+    """Take personal data out of the samples too, if that is a step: a report is shown around."""
+    for step in spec.steps:
+        if isinstance(step, PersonalSpec):
+            mask = make(step)
+            for sample in (sample for each in report["steps"] for sample in each["samples"]):
+                for field in ("before", "after"):
+                    masked = mask(Document(sample["id"], sample[field]))
+                    sample[field] = masked.text if isinstance(masked, Change) else sample[field]
+    return report
 
 
 def publish(out: Path, parts: Sequence[Path], *, report: dict[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:

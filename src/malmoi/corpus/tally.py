@@ -180,6 +180,10 @@ class Tally:
         """Add seconds of computing to a stage."""
         self.stages[stage] = self.stages.get(stage, 0.0) + seconds
 
+    def rest(self, stage: str, seconds: float) -> None:
+        """Add to a stage what is left of `seconds` without those of all stages so far."""
+        self.spent(stage, max(0.0, seconds - sum(self.stages.values())))
+
     def merge(self, other: Tally) -> None:
         """Add what was counted elsewhere; the order of merging changes nothing but the last digits of seconds."""
         for name, step in other.steps.items():

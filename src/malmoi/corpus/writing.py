@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class WriteTask:
 def write_shard(task: WriteTask) -> None:
     """Write the artifact of a shard at `task.out`. Raises MalmoiError M143, M005, and OSError for a disk that is full."""
     refuse_other_versions(task.versions)
-    steps = phases(task.spec)
+    begun, steps = time.perf_counter(), phases(task.spec)
     names = [name for name, _ in (*steps.together, *steps.after)]
     with writing(task.out, KIND) as (place, _):
         tally = Tally(names)
@@ -61,6 +62,7 @@ def write_shard(task: WriteTask) -> None:
                 tally.after.add([item.document.text for item in items])
                 for item in items:
                     _keep(item, splits, tally, task.spec)
+        tally.rest("write", time.perf_counter() - begun)
         write_json(place / "tally.json", tally.json())
 
 
