@@ -32,7 +32,6 @@ from malmoi.core.recipe import RowsSpec, RunSpec
 from malmoi.core.seeds import seed_of
 from malmoi.core.spec import override
 from malmoi.objectives import build
-from malmoi.pretraining import layout_of
 from malmoi.recipes import find
 from malmoi.shards import Packed, Shards
 from malmoi.train import Optimizer
@@ -64,7 +63,7 @@ def ours(spec: RunSpec, shards: Shards, device: torch.device) -> tuple[Callable[
     objective = build(spec, words=spec.subwords.size, characters=0, marks=MARKS).to(device).train()
     optimizer = Optimizer(objective, spec.training)
     stream = spec.stream
-    packed = Packed(shards, marks=MARKS, layout=layout_of(spec), rows=stream.rows, length=stream.length, seed=spec.seed)
+    packed = Packed(shards, marks=MARKS, layout=spec.objective.layout, rows=stream.rows, length=stream.length, seed=spec.seed)
 
     def step(number: int) -> int:
         torch.manual_seed(seed_of(0, "step", number))

@@ -23,7 +23,6 @@ from texts import Lines
 from malmoi.core.recipe import RowsSpec
 from malmoi.core.spec import override
 from malmoi.objectives import build
-from malmoi.pretraining import layout_of
 from malmoi.recipes import find
 from malmoi.shards import Packed, Shards
 from malmoi.train import fit
@@ -112,7 +111,7 @@ def ours(job: Job) -> None:
     packed = Packed(
         Shards.open(work / "shards", vocabulary),
         marks=vocabulary.marks,
-        layout=layout_of(spec),
+        layout=spec.objective.layout,
         rows=spec.stream.rows,
         length=spec.stream.length,
         seed=spec.seed,

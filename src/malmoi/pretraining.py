@@ -16,7 +16,7 @@ from malmoi.core.artifact import seal
 from malmoi.core.devices import available, exactly, find_device, resident
 from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress, Silent
-from malmoi.core.recipe import CharacterCNNSpec, MaskedSpec, RowsSpec, RunSpec, StreamSpec
+from malmoi.core.recipe import BiLMSpec, CharacterCNNSpec, RowsSpec, RunSpec, SequenceSpec, StreamSpec
 from malmoi.core.spec import override
 from malmoi.corpus import source_files
 from malmoi.evals import Evaluation, evaluate, evaluate_causal, evaluate_masked, evaluate_pairs, unigram, unigram_of
@@ -27,7 +27,6 @@ from malmoi.objectives.estimate import estimate
 from malmoi.prepare import Prepared, first_words, prepare, summary
 from malmoi.recipes import find
 from malmoi.shards import Packed, Pairs, Streams
-from malmoi.shards.packed import Layout
 from malmoi.testing import check_visibility
 from malmoi.train import checkpoint as checkpoints
 from malmoi.train import fit, processes, total_steps
@@ -121,7 +120,7 @@ def train(
         facts = summary(prepared)
         _tell(facts, progress)
         objective = build(spec, **prepared.vocabulary.sizes())
-        if isinstance(prepared.vocabulary, Subwords):
+        if isinstance(prepared.vocabulary, Subwords) and objective.head.starts_at_frequency:
             words = unigram_of(prepared.shards, size=objective.output_size, marks=prepared.vocabulary.marks)
             objective.head.start_at(torch.from_numpy(words).float())
         check_visibility(objective)
@@ -195,14 +194,8 @@ def batches(spec: RunSpec, prepared: Prepared, *, rank: int = 0, world: int = 1)
     marks, rows, length, seed = vocabulary.marks, stream.rows, stream.length, spec.seed
     if prepared.source is not None:
         return Pairs(prepared.source, shards, marks=marks, rows=rows, length=length, seed=seed, rank=rank, world=world)
-    return Packed(shards, marks=marks, layout=layout_of(spec), rows=rows, length=length, seed=seed, rank=rank, world=world)
-
-
-def layout_of(spec: RunSpec) -> Layout:
-    """How the rows of an objective are packed."""
-    if isinstance(spec.objective, MaskedSpec) and spec.objective.pair != "none":
-        return spec.objective.pair
-    return "causal" if spec.objective.kind == "causal" else "single"
+    assert not isinstance(spec.objective, BiLMSpec | SequenceSpec)
+    return Packed(shards, marks=marks, layout=spec.objective.layout, rows=rows, length=length, seed=seed, rank=rank, world=world)
 
 
 def _validator(spec: RunSpec, objective: Objective, prepared: Prepared, device: torch.device):  # type: ignore[no-untyped-def]

@@ -18,14 +18,11 @@ from malmoi.objectives import BiLM, Causal, Masked, Replaced
 from malmoi.objectives import Sequence as SequenceToSequence
 from malmoi.prepare import aligned
 from malmoi.readout import Encoder, Sampling, TokenEncoder, Translator, Writer, warm_state
-from malmoi.readout.tokens import Layout
 from malmoi.run import Run
 from malmoi.shards import Shards
 from malmoi.vocab import EncodedText, Subwords, Vocabulary, encode_documents
 
 Sources = Sequence[str | Path]
-LAYOUTS: dict[str, Layout] = {"causal": "causal", "sequence": "source"}
-"""How each objective reads a text; all others: between two marks."""
 
 
 def encoder_of(run: Run) -> Encoder | TokenEncoder:
@@ -35,7 +32,7 @@ def encoder_of(run: Run) -> Encoder | TokenEncoder:
         models = run.objective.forward_model, run.objective.backward_model
         return Encoder(*models, vocabulary=run.vocabulary, split=word_splitter(run.spec.text.words), warm=run.warm)
     vocabulary, length = subwords_of(run, "embed")
-    return TokenEncoder(run.objective.model, vocabulary, length, layout=LAYOUTS.get(run.spec.objective.kind, "single"))
+    return TokenEncoder(run.objective.model, vocabulary, length, layout=run.objective.reading)
 
 
 def subwords_of(run: Run, what: str) -> tuple[Subwords, int]:

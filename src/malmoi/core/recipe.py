@@ -210,10 +210,19 @@ class BiLMSpec(Spec):
     `zero`, so that the start of a text that is scored or embedded by itself is nothing that the model has never seen."""
 
 
+Layout = Literal["causal", "single", "next", "order"]
+"""How documents stand in the rows of training: behind a begin mark, between two marks, or as two segments between marks."""
+
+
 class CausalSpec(Spec):
     """Language model from left to right (GPT; Radford et al. 2018, section 3.1)."""
 
     kind: Literal["causal"] = "causal"
+
+    @property
+    def layout(self) -> Layout:
+        """Each document behind its begin mark."""
+        return "causal"
 
 
 class MaskedSpec(Spec):
@@ -237,6 +246,11 @@ class MaskedSpec(Spec):
             raise ValueError(f"mask + random is {self.mask + self.random:g}, more than 1")
         return self
 
+    @property
+    def layout(self) -> Layout:
+        """Two segments where they are told apart."""
+        return "single" if self.pair == "none" else self.pair
+
 
 class ReplacedSpec(Spec):
     """Replaced-token detection (ELECTRA; Clark et al. 2020, section 2): a small masked model, the generator, fills the gaps with samples,
@@ -251,6 +265,11 @@ class ReplacedSpec(Spec):
     """Of the discriminator's loss; the generator's counts once."""
     generator: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     """Width of the generator (vectors, heads, feed-forward) as a share of the model's."""
+
+    @property
+    def layout(self) -> Layout:
+        """One piece of a document between two marks."""
+        return "single"
 
 
 class SequenceSpec(Spec):

@@ -20,7 +20,6 @@ from malmoi.core.marks import Marks
 from malmoi.evals.perplexity import evaluating, perplexity_of
 from malmoi.objectives import Causal, Masked, Objective, Replaced, Sequence
 from malmoi.shards import Packed, Pairs, Shards
-from malmoi.shards.packed import Layout
 from malmoi.vocab import EncodedText
 
 SEED = 0
@@ -132,7 +131,7 @@ def _rows(objective: Objective, text: EncodedText, *, marks: Marks, length: int,
     """Rows in the order of a first epoch, at most all of it; whatever `batch_tokens` is, the same ones."""
     shards = Shards.of(text.ids, text.ends, breaks=text.breaks)
     rows = max(1, batch_tokens // length)
-    packed = Packed(shards, marks=marks, layout=_layout(objective), rows=rows, length=length, seed=SEED)
+    packed = Packed(shards, marks=marks, layout=objective.layout, rows=rows, length=length, seed=SEED)
     total = packed.positions if tokens is None else min(tokens, packed.positions)
     left = math.ceil(total / length)
     for number in range(math.ceil(left / rows)):
@@ -151,14 +150,6 @@ def _pairs(text: tuple[EncodedText, EncodedText], *, marks: Marks, length: int, 
         done += int((batch.targets["next"] >= 0).sum())
         if done >= tokens:
             return
-
-
-def _layout(objective: Objective) -> Layout:
-    if isinstance(objective, Causal):
-        return "causal"
-    if isinstance(objective, Masked) and objective.spec.pair != "none":
-        return objective.spec.pair
-    return "single"
 
 
 def _first(batch: Batch, rows: int) -> Batch:

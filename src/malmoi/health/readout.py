@@ -6,7 +6,6 @@ T positions, L layers, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,8 +14,7 @@ from malmoi.core.batch import Batch
 from malmoi.health.bench import device_of, undisturbed
 from malmoi.health.finding import Finding
 from malmoi.health.path import AGREEMENT
-from malmoi.objectives import Causal, Objective
-from malmoi.objectives import Sequence as Translation
+from malmoi.objectives import Objective
 from malmoi.readout import TokenEncoder
 from malmoi.vocab import Subwords
 
@@ -24,16 +22,13 @@ from malmoi.vocab import Subwords
 def tokens_agree(objective: Objective, vocabulary: Subwords, documents: Sequence[np.ndarray]) -> list[Finding]:
     """Every layer that `TokenEncoder.encode` gives for some documents (ids) is that of the trained model over a row that is laid as in
     training (M132)."""
-    layout: Literal["causal", "source", "single"] = "single"
-    if isinstance(objective, Causal | Translation):
-        layout = "causal" if isinstance(objective, Causal) else "source"
     texts = [vocabulary.decode(document) for document in documents]
     ids = [vocabulary.encode(text) for text in texts]
     longest = max(map(len, ids), default=0) + 2
-    given = TokenEncoder(objective.model, vocabulary, longest, layout=layout).encode(texts, layer="all")
+    given = TokenEncoder(objective.model, vocabulary, longest, layout=objective.reading).encode(texts, layer="all")
     worst = 0.0
     for found_LTD, tokens in zip(given, ids, strict=True):
-        expected_LTD = _layers(objective, vocabulary, tokens, layout)
+        expected_LTD = _layers(objective, vocabulary, tokens)
         for layer, (found_TD, expected_TD) in enumerate(zip(found_LTD, expected_LTD, strict=True)):
             apart = float(np.abs(found_TD - expected_TD).max(initial=0.0) / max(np.abs(expected_TD).max(initial=0.0), 1e-9))
             worst = max(worst, apart)
@@ -45,10 +40,10 @@ def tokens_agree(objective: Objective, vocabulary: Subwords, documents: Sequence
 
 
 @torch.no_grad()
-def _layers(objective: Objective, vocabulary: Subwords, tokens: np.ndarray, layout: str) -> np.ndarray:
+def _layers(objective: Objective, vocabulary: Subwords, tokens: np.ndarray) -> np.ndarray:
     """(L, T, D) of the tokens between their marks."""
-    before = [vocabulary.marks.begin] if layout != "source" else []
-    behind = [vocabulary.marks.end] if layout != "causal" else []
+    before = [vocabulary.marks.begin] if objective.reading != "source" else []
+    behind = [vocabulary.marks.end] if objective.reading != "causal" else []
     ids = torch.tensor([[*before, *tokens.tolist(), *behind]], device=device_of(objective))
     batch = Batch(ids=ids, segments=torch.ones_like(ids), positions=torch.arange(ids.shape[1], device=ids.device)[None])
     with undisturbed(objective):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from malmoi.core.batch import Batch
-from malmoi.core.recipe import AttentionSpec, BackboneSpec, CharacterCNNSpec, MaskedSpec, RowsSpec, RunSpec, StreamSpec
+from malmoi.core.recipe import AttentionSpec, BackboneSpec, BiLMSpec, CharacterCNNSpec, RowsSpec, RunSpec, SequenceSpec, StreamSpec
 from malmoi.evals import unigram, unigram_of
 from malmoi.health import run as history
 from malmoi.health.batches import SHORT, random_batch, window
@@ -151,13 +151,12 @@ def _cutter(spec: RunSpec, vocabulary: Vocabulary | Subwords, shards: Shards | N
             return Streams(text, (lambda ids: vocabulary.spelling[ids]) if spelt else None, rows, length, spec.seed)
 
         return streams
-    pair = spec.objective.pair if isinstance(spec.objective, MaskedSpec) else "none"
-    layout: Any = pair if pair != "none" else "causal" if spec.objective.kind == "causal" else "single"
 
     def rows(rows: int, length: int) -> Batches:
         if source is not None:
             return Pairs(source, text, marks=vocabulary.marks, rows=rows, length=length, seed=spec.seed)
-        return Packed(text, marks=vocabulary.marks, layout=layout, rows=rows, length=length, seed=spec.seed)
+        assert not isinstance(spec.objective, BiLMSpec | SequenceSpec)
+        return Packed(text, marks=vocabulary.marks, layout=spec.objective.layout, rows=rows, length=length, seed=spec.seed)
 
     return rows
 

@@ -201,9 +201,8 @@ class VocabularyHead(nn.Module):
 
     @torch.no_grad()
     def start_at(self, frequency_V: Tensor) -> None:
-        """Let the bias be the logarithm of each token's share (V,), where the spec wants it so."""
-        if self.starts_at_frequency:
-            self.bias.copy_(frequency_V.log())
+        """Let the bias be the logarithm of each token's share (V,), for a head that `starts_at_frequency`."""
+        self.bias.copy_(frequency_V.log())
 
     @property
     def sparse(self) -> bool:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from malmoi.core.batch import Batch
+from malmoi.core.recipe import Layout
 from malmoi.nn.heads import VocabularyHead
 from malmoi.nn.model import Model
 from malmoi.nn.trace import Trace
@@ -48,11 +49,15 @@ class Objective(nn.Module):
 
     visibility: what a prediction may depend on, as a sentence; `may_see` says it in numbers.
     target: the name in `Batch.targets` under which the predictions stand that `score` scores: "next" or "masked".
+    layout: how documents stand in its rows. reading: how a text by itself is read for its vectors: "single" (between two marks), "causal"
+    (behind one), "source" (before one).
     A subclass has at least `loss`, `score`, `traces`, `may_see`, `head`, and one `model` or `directions` of its own.
     """
 
     visibility: str
     target: str
+    layout: Layout = "single"
+    reading: Literal["single", "causal", "source"] = "single"
     model: Model
 
     @property

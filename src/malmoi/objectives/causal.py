@@ -22,6 +22,8 @@ class Causal(Objective):
     """
 
     target = "next"
+    layout = "causal"
+    reading = "causal"
     visibility = "a prediction at position t depends on the inputs at positions <= t of its own document in its own row"
 
     def __init__(self, model: Model, *, unknown: int) -> None:

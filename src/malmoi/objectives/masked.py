@@ -35,6 +35,7 @@ class Masked(Objective):
         super().__init__()
         self.model = model
         self.spec = spec
+        self.layout = spec.layout
         self.marks = marks
         words = spec.whole_words and marks.continues is not None
         self.continues: Tensor | None

@@ -23,6 +23,7 @@ class Sequence(Objective):
     """
 
     target = "next"
+    reading = "source"
     visibility = "a prediction at position t depends on the inputs at positions <= t of its own text, and on all of its source"
 
     def __init__(self, encoder: Model, decoder: Model, *, smoothing: float, unknown: int) -> None:

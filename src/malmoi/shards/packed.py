@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -23,13 +22,13 @@ from malmoi.core.artifact import fingerprint
 from malmoi.core.batch import Batch
 from malmoi.core.errors import MalmoiError
 from malmoi.core.marks import Marks
+from malmoi.core.recipe import Layout
 from malmoi.core.seeds import permutation
 from malmoi.shards.draws import keys_of
 from malmoi.shards.pieces import Grid, Spans, causal_rows, marked_rows
 from malmoi.shards.segments import Segments
 from malmoi.shards.store import Shards
 
-Layout: TypeAlias = Literal["causal", "single", "next", "order"]
 CACHED = 1 << 20
 """Numbers (documents, rows) of which the orders of past epochs are kept, at least those of two epochs."""
 
