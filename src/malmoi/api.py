@@ -43,7 +43,7 @@ def corpus(
     good: str | Path | None = None,
     bad: str | Path | None = None,
     workers: int | None = None,
-    engine: str | None = None,
+    engine: Literal["local", "ray"] | None = None,
     address: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:

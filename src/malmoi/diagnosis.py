@@ -1,4 +1,4 @@
-"""What `malmoi doctor` is given: a run, shards, a counted corpus, or text. Opens it and hands it to the checks."""
+"""What `malmoi doctor` is given: a run, shards, a cleaned or a counted corpus, or text. Opens it and hands it to the checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from malmoi.core.artifact import MANIFEST
 from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import TextSpec
 from malmoi.core.spec import validate
-from malmoi.health import Finding, examine_corpus, examine_run, examine_shards
+from malmoi.health import Finding, examine_cleaned, examine_corpus, examine_run, examine_shards
 from malmoi.shards import Shards
 from malmoi.shards.store import ENDS
 from malmoi.vocab import load_vocabulary
@@ -24,6 +24,8 @@ def diagnose(path: Path) -> list[Finding]:
             return _run(path)
         if kind == "shards":
             return examine_shards(path, load_vocabulary(_beside(path)))
+        if kind == "cleaned":
+            return examine_cleaned(path)
         if kind == "corpus":
             return _corpus(path)
     except MalmoiError as problem:
@@ -36,6 +38,8 @@ def _kind(path: Path) -> str:
         return "run"
     if (path / "corpus.json").is_file():
         return "corpus"
+    if (path / "report.json").is_file() or (path / "inputs.json").is_file():
+        return "cleaned"
     if (path / MANIFEST).is_file() and (path / ENDS).is_file():
         return "shards"
     return "text"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import create_model
 
@@ -97,7 +97,7 @@ def clean_corpus(
     spec: CorpusSpec,
     out: Path,
     workers: int | None,
-    engine: str | None,
+    engine: Literal["local", "ray"] | None,
     address: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
