@@ -3,7 +3,7 @@
     nohup python benchmarks/learning_runs.py --corpus en/train.txt --valid en/valid.txt --minutes 15 > runs.txt &
 
 For each of --names: `malmoi pretrain NAME` and, at the same time, transformers from start weights of the same distribution, each with
-a core and a thread of its own (--alternate: one after the other, both with --threads threads). One WordPiece vocabulary of 30,000 for all,
+a core and a thread of its own (--alternate: one after the other, both with --threads threads). One WordPiece vocabulary of 8,000 for all,
 GPT-2 too, so that perplexities compare. Preparing the text and the last scoring count for neither; malmoi's clock runs over its validations
 and checkpoints, the other has none (what is saved for its curve takes no time of its clock).
 
@@ -115,7 +115,7 @@ def _finished(line: list[str], log: Path, *, threads: int, core: int | None) -> 
 def pair(name: str, vocabulary: Subwords, sample: Sample, arguments: argparse.Namespace) -> dict[str, Any]:
     """Both sides of one recipe."""
     work, place = arguments.work, arguments.work / f"{name}-{arguments.theirs}"
-    settings = [*WIDE, *arguments.settings]
+    settings = [*WIDE, f"subwords.size={arguments.size}", *arguments.settings]
     alone = recipe(name, [*settings, *ALONE.get(name, [])])
     shutil.rmtree(work / name, ignore_errors=True)
     agreement.exported(alone, vocabulary, work / name)
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--points", type=int, default=8, help="of the other side's curve")
     parser.add_argument("--valid-tokens", type=int, default=100_000, help="of the held-out text, for the last scores of both")
-    parser.add_argument("--size", type=int, default=texts.SIZE, help="pieces of the vocabulary")
+    parser.add_argument("--size", type=int, default=8_000, help="pieces of the vocabulary")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "malmoi-learning", help="runs are kept here")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of learning_NAME.json")
     arguments = parser.parse_args()

@@ -50,7 +50,7 @@ def gpt1_original() -> RunSpec:
 
 
 def gpt1_small() -> RunSpec:
-    """GPT-1 for an evening without a GPU: 4 layers of 256, 4 heads, 30,000 pieces, texts of 128, 60 minutes.
+    """GPT-1 for an evening without a GPU: 4 layers of 256, 4 heads, 8,000 pieces, texts of 128, 60 minutes.
 
     Paper: section 4.1, made small: as bert-small in everything but the objective and what it sees.
     Command: malmoi pretrain gpt1-small --corpus 'texts/*.txt' --valid heldout.txt --out runs/gpt1
@@ -59,7 +59,7 @@ def gpt1_small() -> RunSpec:
     return RunSpec(
         name="gpt1-small",
         paper=PAPER,
-        subwords=SubwordSpec(algorithm="bpe", size=30_000),
+        subwords=SubwordSpec(algorithm="bpe", size=8_000),
         objective=CausalSpec(),
         model=gpt(width=256, depth=4, heads=4, length=128),
         stream=RowsSpec(rows=8, length=128),
