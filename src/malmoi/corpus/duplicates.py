@@ -156,7 +156,10 @@ def decide(paths: Sequence[Path], steps: Sequence[Global], *, work: Path) -> Dec
 
 def _plain(text: str) -> str:
     """White space collapsed and case folded."""
-    return " ".join(text.casefold().split())
+    folded = text.casefold().replace("\n", " ")
+    if folded.isprintable() and "  " not in folded:  # no other white space is printable: twice as fast as to split
+        return folded.strip()
+    return " ".join(folded.split())
 
 
 def _hashes(texts: Iterable[str], size: int) -> np.ndarray:

@@ -126,16 +126,16 @@ def _bands(minima_DK: np.ndarray, bands: int) -> np.ndarray:
     grouped = minima_DK.reshape(len(minima_DK), bands, -1).astype(np.uint64)
     keys_DB = np.broadcast_to(_numbers(bands, seed=3), grouped.shape[:2]).copy()
     for row in range(grouped.shape[2]):
-        keys_DB = _mixed(keys_DB ^ grouped[:, :, row])
+        keys_DB = mixed(keys_DB ^ grouped[:, :, row])
     return keys_DB
 
 
 def _numbers(count: int, *, seed: int) -> np.ndarray:
     """Numbers that look random and are the same everywhere, uint64."""
-    return _mixed(np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed << 40))
+    return mixed(np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed << 40))
 
 
-def _mixed(values: np.ndarray) -> np.ndarray:
+def mixed(values: np.ndarray) -> np.ndarray:
     """The finalizer of splitmix64 (Steele et al. 2014): one-to-one."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
