@@ -140,7 +140,7 @@ def damage_named() -> Iterator[None]:
 
 
 def unpacked(stream: Stream, *, name: str, guard: Guard) -> Stream:
-    """`stream` without its compression, by its first bytes. name: says what the compression should be."""
+    """`stream` without its compression, by its first bytes. name: of the file; says what the compression should be."""
     head = stream.head(HEAD)
     with damage_named():
         content = decompressed(Path(name), stream, head)
@@ -161,9 +161,10 @@ def seekable(stream: Stream, *, size: int = SPOOL) -> Iterator[BinaryIO]:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in an archive, to be read before the next one is asked for."""
+    """A file in an archive, to be read before the next one is asked for. path: its name in there; name: `archive!path`, made unique."""
 
     name: str
+    path: str
     stream: Stream
 
 
@@ -192,7 +193,7 @@ def zip_members(file: BinaryIO, *, name: str, guard: Guard) -> Iterator[Member |
                 stream = Stream(content.read, guard)
                 if info.file_size <= LIMIT:
                     stream = Stream(io.BytesIO(stream.take(info.file_size + 1)).read)
-                yield Member(inner, stream)
+                yield Member(inner, info.filename, stream)
         except Exhausted:
             raise
         except Unreadable as why:
@@ -254,7 +255,7 @@ def tar_members(stream: Stream, *, name: str, guard: Guard) -> Iterator[Member |
             if not info.isreg() or sparse:
                 kind = "link" if info.islnk() or info.issym() else "device" if info.isdev() else "format"
                 refused = refused or Refused(inner, kind, f"it is no plain file, but leads to {info.linkname!r}" if info.linkname else "")
-            yield refused or Member(inner, Stream(body.read))
+            yield refused or Member(inner, path, Stream(body.read))
         body.skip()
 
 
@@ -282,7 +283,11 @@ class _Body:
 
 def _tar_header(stream: Stream) -> tarfile.TarInfo | None:
     block = stream.take(tarfile.BLOCKSIZE)
-    if not block or block == bytes(tarfile.BLOCKSIZE):
+    if not block:
+        raise Unreadable("damaged", "it stops before its end mark")
+    if block == bytes(tarfile.BLOCKSIZE):
+        while stream.read(CHUNK):  # so that a wrong checksum of the compression is noticed
+            pass
         return None
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")

@@ -52,10 +52,9 @@ _PAIRS = re.compile(rb"(?:[\xb0-\xc8][\xa1-\xfe]){2}")
 """Two syllables of KS X 1001: as Western text, four accented letters and marks in a row."""
 
 _CANDIDATES = (
-    "cp932 euc_jp gb18030 big5hkscs johab cp949 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 cp874 "
-    "koi8_r iso8859_2 iso8859_5"
+    "cp932 euc_jp gb18030 big5hkscs johab cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 cp874 koi8_r iso8859_2 iso8859_5"
 ).split()
-_WIDE = {"cp932", "euc_jp", "gb18030", "big5hkscs", "johab", "cp949"}
+_WIDE = {"cp932", "euc_jp", "gb18030", "big5hkscs", "johab"}
 _TYPOGRAPHIC = bytes([0x85, *range(0x91, 0x98), 0xA0, 0xA9, 0xAB, 0xAE, 0xB7, 0xBB])
 """Quotation marks, dashes, dots and (c), which stand in the same places in Windows-1250 to 1258."""
 _SAMPLE = 1 << 16
@@ -148,7 +147,9 @@ def _detected(data: bytes) -> Decoded | None:
     sample = data[:_SAMPLE] if len(data) <= _SAMPLE else data[: data.rfind(b"\n", 0, _SAMPLE) + 1 or _SAMPLE]
     if b"\0" in data or len(sample) - len(sample.translate(None, bytes(range(128, 256)))) < _LEAST:
         return None
-    matches = [match for match in from_bytes(sample, cp_isolation=_CANDIDATES) if match.chaos <= 0.02]
+    matches = [
+        match for match in from_bytes(sample, cp_isolation=_CANDIDATES) if match.chaos <= (0.05 if match.encoding in _WIDE else 0.02)
+    ]
     if not matches:
         return None
     best = matches[0]
@@ -160,4 +161,6 @@ def _detected(data: bytes) -> Decoded | None:
     if wide and any(match.encoding in _WIDE and str(match) != str(best) for match in matches):
         return None
     found = strict(data, best.encoding)
+    if found is not None and 4 * sum("｡" <= letter <= "ﾟ" for letter in found) > len(found):
+        return None  # half-width katakana, the one-byte letters of CP932, fit almost any bytes
     return None if found is None else Decoded(found, best.encoding)

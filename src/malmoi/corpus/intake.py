@@ -43,7 +43,7 @@ def records(shard: Shard, reading: ReadingSpec) -> Records:
 def _part(part: Part, reading: ReadingSpec) -> Records:
     with open(part.path, "rb") as file:
         guard = Guard(Path(part.path).stat().st_size)
-        if part.kind == "warc" and not part.name.lower().endswith(".xz"):
+        if part.kind == "warc" and not part.path.lower().endswith(".xz"):
             yield from warc_documents(file, name=part.name, guard=guard)
             return
         if part.kind == "zip":
@@ -73,10 +73,10 @@ def _range(file: BinaryIO, size: int) -> Read:
 def _content(stream: Stream, part: Part, reading: ReadingSpec, guard: Guard, depth: int = 0) -> Records:
     """The documents of a file, or of a member of an archive. part: its name, kind, and what is known of it."""
     if part.kind == "unknown":
-        suffix = Path(part.name).suffix
+        suffix = Path(part.path).suffix
         raise Unreadable("format", f"files with the suffix {suffix} are not read" if suffix else "files without a suffix are not read")
     if part.begin == 0 and part.kind not in ("zip", "warc"):
-        stream = unpacked(stream, name=part.name, guard=guard)
+        stream = unpacked(stream, name=part.path, guard=guard)
     match part.kind:
         case "text" | "jsonl":
             yield from _text(stream, part, reading)
@@ -101,7 +101,8 @@ def _members(members: Iterator[Member | Refused], reading: ReadingSpec, guard: G
             yield member
             continue
         name = member.name
-        part = Part("", name, kind="unknown" if Path(name.rpartition("!")[2]).name.startswith(".") else kind_of(name))
+        hidden = Path(member.path).name.startswith(".")
+        part = Part(member.path, name, kind="unknown" if hidden else kind_of(member.path))
         if part.kind in ("tar", "zip") and depth + 1 >= guard.limits.depth:
             yield Refused(name, "depth", f"archives in archives are read {guard.limits.depth} deep")
             continue

@@ -176,19 +176,19 @@ def _lines(read: Read, line: int) -> Iterator[tuple[int, bytes | Long]]:
 
 def _paragraphs(read: Read, line: int) -> Iterator[tuple[int, bytes | Long]]:
     lines: list[bytes] = []
-    start = size = 0
+    start, size = 0, -1  # bytes, with the line ends between the lines
     for first, block in blocks(read, line):
         contents: Sequence[bytes | Long] = [block] if isinstance(block, Long) else block.split(b"\n")
         for number, content in enumerate(contents, first):
             if isinstance(content, Long) or (content and not content.isspace()):
-                start = start if size else number
-                size += content.size if isinstance(content, Long) else len(content) + 1
+                start = start if size >= 0 else number
+                size += 1 + (content.size if isinstance(content, Long) else len(content))
                 if size <= LIMIT or not lines:
                     lines.append(content.head if isinstance(content, Long) else content)
-            elif size:
+            elif size >= 0:
                 yield start, _joined(lines, size, LIMIT)
-                lines, size = [], 0
-    if size:
+                lines, size = [], -1
+    if size >= 0:
         yield start, _joined(lines, size, LIMIT)
 
 

@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 from malmoi.core.errors import MalmoiError
 from malmoi.corpus.archives import Guard
@@ -28,6 +28,10 @@ _PAGE = re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 
 class _Broken(Exception):
     """A record that cannot be read, and after which nothing is sure."""
+
+    def __init__(self, detail: str, block: bytes = b"") -> None:
+        super().__init__(detail)
+        self.block = block
 
 
 @dataclass
@@ -53,7 +57,7 @@ def warc_documents(file: BinaryIO, *, name: str, guard: Guard) -> Iterator[Raw |
             yield from _records(file, name, place, guard)
             return
         except _Broken as failure:
-            yield Refused(f"{name}:{place.number}", "damaged", str(failure))
+            yield Refused(f"{name}:{place.number}", "damaged", str(failure), excerpt(failure.block[:_LOOK]))
         except OSError as failure:
             if not place.number:
                 raise Unreadable("damaged", f"it is no WARC file ({failure})") from None
@@ -103,7 +107,7 @@ def _record(record: Any, id: str, guard: Guard) -> Raw | Refused | None:
     block = _sound(record.reader.read)
     guard.unpacked(0, time.perf_counter() - begun)
     if len(block) < int(length):
-        raise _Broken(f"it stops after {len(block):,} of {int(length):,} bytes")
+        raise _Broken(f"it stops after {len(block):,} of {int(length):,} bytes", block)
     if not documents:
         return None
     if not _fits(block, record.headers.get("WARC-Block-Digest", "")):
@@ -136,7 +140,7 @@ def _response(id: str, block: bytes, meta: dict[str, str]) -> Raw | Refused:
     return _typed(id, body, headers.get("Content-Type", ""), meta)
 
 
-def _http(block: bytes, decoding: str) -> tuple[Any, bytes]:
+def _http(block: bytes, decoding: Literal["none", "all"]) -> tuple[Any, bytes]:
     """Headers and body of a response, of which a little more than LIMIT is decoded at most. Raises OSError."""
     from fastwarc.warc import WarcRecord, WarcRecordType
 
