@@ -1,0 +1,4 @@
+"""Downstream tasks: what a representation is good for. A task = a reader of its official files, a kind, its official metric.
+
+`probe` reads a frozen model, `tune` moves all of it; `baselines` stand beside both.
+"""
