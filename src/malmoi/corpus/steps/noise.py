@@ -35,9 +35,9 @@ TAG = re.compile(
     re.IGNORECASE,
 )
 HASHTAG = r"#(?![0-9a-fA-F]{3}(?:[0-9a-fA-F]{3})?\b)(?=[0-9_]{0,8}[^\W\d_])\w{1,60}"
-HASHTAGS = re.compile(rf"(?<![\w#&/])(?:{HASHTAG}(?:[ ,]{{0,3}}{HASHTAG})+|{HASHTAG}(?=[ .!~]{{0,3}}$))")
-"""Two or more in a row, or one at the end of a line: elsewhere a hashtag is a word of its sentence."""
-EMPTY = re.compile(r"[(\[（〈《「『【][ ,;·]{0,8}[)\]）〉》」』】]|[(（] ?[,;]")
+HASHTAGS = re.compile(rf"(?:(?<=^)|(?<=[ .!?~…]))(?:{HASHTAG}[ ,]{{0,3}}){{2,}}(?=[ .!~]{{0,3}}(?:$|@|http))|(?:^|(?<!,) ){HASHTAG} ?$")
+"""At the end of a line: elsewhere a hashtag is a word of its sentence."""
+EMPTY = re.compile(r"[(\[（〈《「『【](?:[ ,;·]{0,8}[,;·])? ?[)\]）〉》」』】]|[(（] ?[,;]")
 BRACKETS = re.compile(r"[()\[\]（）〈〉《》「」『』【】 ,;·]{2,}")
 PARTNER = {")": "(", "]": "[", "）": "（", "〉": "〈", "》": "《", "」": "「", "』": "『", "】": "【"}
 LEADING = re.compile(r"([(（])(?: ?[,;])+ *")
@@ -48,7 +48,9 @@ COPYRIGHT = re.compile(
     rf"|[<\[(【〈]? ?(?:저작권자|ⓒ|©|copyrights?\b)[^\n]{{0,100}}?{RESERVED}|[<\[(【〈]? ?{RESERVED}",
     re.IGNORECASE,
 )
-REPORTER = r"(?:[가-힣]{2,4}(?: ?[·,/] ?| )){0,3}[가-힣]{2,4} ?(?:[가-힣]{0,4}기자|특파원|통신원|논설위원)"
+SURNAMES = "김이박최정강조윤장임한오서신권황안송전홍유고문양손배백허남심노하곽성차주우구민류나진지엄채원천방공현함변염여추도소석선설마길"
+NAME = f"[{SURNAMES}][가-힣]{{1,3}}"
+REPORTER = rf"{NAME}(?: ?[·,/] ?{NAME}){{0,3}} ?(?:(?:인턴|수습|객원|선임|전문|사진|영상|의학|경제|정치)? ?기자|특파원|통신원|논설위원)"
 EMAIL = r"[\w.+-]{1,40}@[\w-]{1,40}(?:\.[\w-]{1,20}){1,3}"
 DATELINE = re.compile(
     rf"^\W{{0,2}}(?:[(\[【<][가-힣A-Za-z·, ]{{1,20}}=[가-힣A-Za-z0-9· ]{{1,20}}[)\]】>] ?(?:{REPORTER} ?)?(?:= ?)?"
@@ -62,7 +64,8 @@ PICTURE = re.compile(
 )
 PRESS = re.compile(
     r"^\W{0,3}(?:기사)?(?:입력|수정|등록|최종수정|송고|승인|발행)(?:시간|일시|일)? ?[:：|]? ?\d{4} ?[-./년].{0,60}$"
-    r"|^\W{0,3}(?:기사 ?제보|관련 ?기사|제보는|네이버에서|카카오톡|페이스북|구독하기|뉴스 ?구독).{0,80}$"
+    r"|^\W{0,3}(?:기사 ?제보|관련 ?기사|제보는|구독하기|뉴스 ?구독).{0,80}$"
+    r"|^\W{0,3}(?:네이버|카카오톡|페이스북|유튜브|텔레그램|트위터).{0,40}(?:구독|채널 ?추가|친구 ?추가|제보|팔로우|바로 ?가기).{0,30}$"
     r"|^[ ]?[▶▷☞►◆■※☎].{0,60}(?:구독|바로 ?가기|기사|제보|클릭|다운로드|채널|카카오|페이스북|트위터|유튜브).{0,40}$"
 )
 
@@ -124,12 +127,13 @@ def _brackets(line: str) -> tuple[str, int]:
 
 
 def _closed(match: re.Match[str]) -> str:
-    """A run of brackets, commas and spaces without the pairs that hold nothing. `print()` stays."""
+    """A run of brackets, commas and spaces without the pairs that hold nothing. `print()`, `= []` and the blank `( )` of an exam stay."""
     run, before = match[0], match.string[max(match.start() - 1, 0) : match.start()]
-    if before.isascii() and before.isalnum() and run[0] in "([":
+    if (before.isascii() and before.isalnum() and run[0] in "([") or (before == "=" and "[" in run):
         return run
     kept: list[str] = []
     open: list[int] = []
+    emptied = -1
     for character in run:
         partner = PARTNER.get(character)
         if partner is None:
@@ -137,7 +141,14 @@ def _closed(match: re.Match[str]) -> str:
                 open.append(len(kept))
             kept.append(character)
         elif open and kept[open[-1]] == partner:
-            del kept[open.pop() :]
+            start = open.pop()
+            inside = kept[start + 1 :]
+            if inside and set(inside) == {" "} and emptied <= start:
+                open.clear()
+                kept.append(character)
+            else:
+                del kept[start:]
+                emptied = start
         else:
             open.clear()
             kept.append(character)

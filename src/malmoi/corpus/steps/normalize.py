@@ -29,6 +29,9 @@ UNSEEN = re.compile(
     f"(?P<kept>\U0001f3f4[\U000e0020-\U000e007e]{{1,8}}\U000e007f|(?<=[{JOINED}])[\u200c\u200d]|(?<=[{EMOJI}\ufe0f])\u200d(?=[{EMOJI}]))"
     f"|(?P<surrogate>[{SURROGATES}])|(?P<control>[{CONTROLS}])|(?P<invisible>[{INVISIBLE}])"
 )
+FILLED = re.compile("\u3164([ㄱ-ㅎ])([ㅏ-ㅣ])([ㄱ-ㅎ\u3164])|([\u1100-\u1112])\u1160")
+"""Syllables beyond KS X 1001, written as a filler and three letters (its annex 3), and consonants with a filler for a vowel."""
+LEADING, TRAILING = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ", "\u3164ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
 ENDS = re.compile(f"\r\n|[\r{LINES}]")
 BLANKS = re.compile(f"[ {SPACES}]*[{SPACES}][ {SPACES}]*")
 MARKS = "!?.,~^;:'\"=_*…·ㆍ‥！？．，～〜。、♡♥-"
@@ -93,10 +96,20 @@ def _visible(text: str, counts: dict[str, int]) -> str:
         counts[kind] = counts.get(kind, 0) + 1
         return ""
 
+    text, filled = FILLED.subn(_syllable, text)
     text, ends = ENDS.subn("\n", text)
     text, blanks = BLANKS.subn(" ", UNSEEN.sub(unseen, text))
-    counts.update({name: count for name, count in (("line_end", ends), ("space", blanks)) if count})
+    counts.update({name: count for name, count in (("jamo", filled), ("line_end", ends), ("space", blanks)) if count})
     return text
+
+
+def _syllable(match: re.Match[str]) -> str:
+    first, vowel, last, alone = match.groups()
+    if alone:
+        return LEADING[ord(alone) - 0x1100]
+    if first not in LEADING or last not in TRAILING:
+        return match[0]
+    return chr(0xAC00 + (LEADING.index(first) * 21 + ord(vowel) - ord("ㅏ")) * 28 + TRAILING.index(last))
 
 
 def _bounded(text: str, many: re.Pattern[str], marks: re.Pattern[str], counts: dict[str, int]) -> str:

@@ -21,7 +21,7 @@ CP1252 = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œž�
 """What Windows-1252 has where Latin-1 has control characters."""
 PAIR = re.compile(f"[\x80-\x9f\ufffd]|[À-ÖØ-öø-þ][^ -~À-ÖØ-öø-ÿ\\s]|[¡-¿{CP1252}][À-ÖØ-öø-þ]|[À-ÿ]{{4}}|Ã ")
 """Mojibake puts letters beside marks and symbols."""
-RUN = re.compile("[\x00-\u10ff\u2000-\u2bff\ufb01\ufb02]+")
+RUN = re.compile("[\x00-\u10ff\u2000-\u2bff]+")
 """A part of a line that may be mojibake as a whole: it ends where good Hangul, kana or hanja begin."""
 WORDS = re.compile("([\\s‘’“”…–—]+)")
 BYTES = {ord(character): character.encode("cp1252")[0] for character in CP1252}
@@ -77,8 +77,8 @@ def _mended(line: str, foreign: Callable[[str], str], badness: Callable[[str], i
         run = match[0]
         if not PAIR.search(run):
             return run
-        for kind, found in (("utf8", _utf8(run, badness)), ("cp949", _cp949(run)), ("utf8", foreign(run))):
-            if found is not None and found != run:
+        for kind, found in (("utf8", _utf8(run, badness)), ("cp949", _cp949(run, badness)), ("utf8", _foreign(run, foreign, badness))):
+            if found is not None:
                 counts[kind] += 1
                 return found
         return run
@@ -108,29 +108,42 @@ def _utf8(run: str, badness: Callable[[str], int]) -> str | None:
     return found if found != run and (badness(run) or any("가" <= character <= "힣" for character in found)) else None
 
 
-def _cp949(run: str) -> str | None:
-    """`run` read as CP949, whole or else word by word, where that gives Korean."""
-    if (whole := _korean(run)) is not None:
-        return whole
-    words = WORDS.split(run)
-    found = [_korean(word) for word in words] if len(words) > 1 else []
-    return "".join(new or old for new, old in zip(found, words, strict=True)) if any(found) else None
+def _foreign(run: str, foreign: Callable[[str], str], badness: Callable[[str], int]) -> str | None:
+    """What ftfy makes of `run`, if that explains nearly all that is odd in it: a list of signs holds pairs that could be UTF-8."""
+    found = foreign(run)
+    return found if found != run and 4 * badness(found) <= badness(run) else None
 
 
-def _korean(run: str) -> str | None:
-    """`run` read as CP949 if what is not ASCII then is mostly Hangul, and that mostly frequent: Latin text does not look so by chance."""
-    data = _bytes(run)
+def _cp949(run: str, badness: Callable[[str], int]) -> str | None:
+    """`run` read as CP949, whole or else word by word, where that gives Korean.
+
+    What is not ASCII is mostly Hangul then, and enough of that is frequent: Latin text does not look so by chance.
+    """
+    odd = badness(run) > 0
+    for parts in ([run], WORDS.split(run)):
+        found = [_hangul(part) for part in parts]
+        hangul = [character for part in found if part for character in part if _is_hangul(character)]
+        common = sum(character in COMMON or character < "가" for character in hangul)
+        if len(hangul) >= 2 and common >= len(hangul) * ((0.5 if odd else 1.0) if len(hangul) < 4 else (0.3 if odd else 0.6)):
+            return "".join(new or old for new, old in zip(found, parts, strict=True))
+    return None
+
+
+def _hangul(part: str) -> str | None:
+    """`part` read as CP949 if what is not ASCII is mostly Hangul then."""
+    data = _bytes(part)
     if not data or data.isascii():
         return None
     try:
         found = data.decode("cp949")
     except UnicodeDecodeError:
         return None
-    others = [character for character in found if not character.isascii()]
-    hangul = [character for character in others if "가" <= character <= "힣"]
-    common = sum(character in COMMON for character in hangul)
-    share = 1.0 if len(hangul) < 4 else 0.6
-    return found if len(hangul) >= 2 and len(hangul) >= 0.7 * len(others) and common >= share * len(hangul) else None
+    letters = [character for character in found if character.isalpha() and not character.isascii()]
+    return found if sum(map(_is_hangul, letters)) >= 0.5 * len(letters) else None
+
+
+def _is_hangul(character: str) -> bool:
+    return "가" <= character <= "힣" or "ㄱ" <= character <= "ㅣ"
 
 
 def _reason(line: str, spec: RepairSpec, badness: Callable[[str], int]) -> str | None:
