@@ -23,6 +23,8 @@ S = TypeVar("S", bound=AnyStep)
 KINDS: dict[str, type[AnyStep]] = {kind.model_fields["kind"].default: kind for kind in get_args(AnyStep)}
 """Every step by its kind."""
 ENGINES = ("local", "ray")
+REFUSED = 0.1
+"""Share of the documents from which on it is told at once that they could not be read."""
 
 
 def _every_part() -> Any:
@@ -105,7 +107,22 @@ def clean_corpus(
     from malmoi.corpus.clean import clean
 
     report = clean(sources, spec=spec, out=out, workers=workers or 1, engine=engine or "local", address=address, progress=progress)
-    return {"corpus": str(out), "page": str(out / "report.html"), **report}
+    return {"corpus": str(out), "page": str(out / "report.html"), **report, "next": list(_advice(report, out))}
+
+
+def _advice(report: Mapping[str, Any], out: Path) -> Iterator[str]:
+    """What to do next. Where much could not be read, why, from the first sample of the most frequent reason."""
+    read = report["steps"][0]
+    reason, (refused, _) = max(read["reasons"].items(), key=lambda item: item[1][0], default=("", (0, 0)))
+    if refused > REFUSED * report["documents"]:
+        sample = next(sample for sample in read["samples"] if sample["reason"] == reason)
+        hint = "; name the right field with --set reading.field=NAME and another --out" if reason == "field" else ""
+        yield f"{refused:,} could not be read, such as {sample['id']}: {sample['detail']}{hint}"
+    if not report["kept"]:
+        yield f"nothing is kept: look at the samples in {out / 'report.html'}, and change the steps with --set, or the profile"
+    else:
+        yield f"malmoi doctor {out}"
+        yield f"malmoi pretrain RECIPE --corpus {out} --valid {out / 'valid'} --out RUN"
 
 
 def cleaning(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TextIO
 import typer
 
 from malmoi.cli.base import FILES, SOURCE_HELP, Debug, Document, Json, Words, answer, answering, show_facts
+from malmoi.cli.failures import FAILED
 from malmoi.cli.progress import progress
 from malmoi.core.errors import MalmoiError
 
@@ -92,6 +93,8 @@ def corpus(
             progress=shown,
         )
     answer(report, json, show_facts if profile is None else show_funnel)
+    if profile is not None and not report["kept"]:
+        raise typer.Exit(FAILED)
 
 
 def _needed(value: Any, name: str) -> Any:
@@ -132,6 +135,8 @@ def show_funnel(report: dict[str, Any], out: TextIO) -> None:
     splits = ", ".join(f"{name} {counted[0]:,}" for name, counted in report["splits"].items())
     console.print(f"kept {kept:,} of {documents:,} documents ({percent(kept / max(documents, 1))}): {splits}", markup=False)
     console.print(f"look at {report['page']}", markup=False)
+    for step in report["next"]:
+        console.print(f"next: {step}", markup=False)
 
 
 def show_story(story: dict[str, Any], out: TextIO) -> None:

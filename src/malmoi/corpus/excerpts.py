@@ -23,14 +23,13 @@ def plain(text: str, *, longest: int = LONGEST) -> str:
     return _visible(text[:longest]) + _rest(len(text) - longest)
 
 
-def changed(before: str, after: str, *, longest: int = LONGEST) -> tuple[str, str]:
-    """Two excerpts that begin at the same place, as HTML, what only one of them has inside `<del>` and `<ins>`."""
+def changed(before: str, after: str, *, longest: int = LONGEST) -> str:
+    """Two excerpts that begin at the same place as one text in HTML, what only one of them has inside `<del>` and `<ins>`."""
     one, other = before[:longest], after[:longest]
-    old, new = [], []
+    pieces = []
     for same, a, b, c, d in _edits(one, other):
-        old.append(_visible(one[a:b]) if same else _tagged("del", one[a:b]))
-        new.append(_visible(other[c:d]) if same else _tagged("ins", other[c:d]))
-    return "".join(old) + _rest(len(before) - longest), "".join(new) + _rest(len(after) - longest)
+        pieces.append(_visible(max(one[a:b], other[c:d], key=len)) if same else _tagged("del", one[a:b]) + _tagged("ins", other[c:d]))
+    return "".join(pieces) + _rest(len(after) - longest)
 
 
 def _edits(one: str, other: str) -> list[tuple[bool, int, int, int, int]]:

@@ -151,8 +151,7 @@ def _sample(sample: Mapping[str, Any]) -> str:
     detail = f" · <b>{excerpts.plain(str(sample['detail']))}</b>" if sample["detail"] else ""
     head = f"<header><bdi>{excerpts.plain(str(sample['id']))}</bdi>{detail}</header>"
     if sample["kind"] == "changed":
-        before, after = excerpts.changed(sample["before"], sample["after"])
-        return f'<div class="sample">{head}<p dir="auto">{before}</p><p dir="auto">{after}</p></div>'
+        return f'<div class="sample">{head}<p dir="auto">{excerpts.changed(sample["before"], sample["after"])}</p></div>'
     text = excerpts.plain(sample["before"])
     return f'<div class="sample">{head}<p dir="auto">{f"<del>{text}</del>" if sample["kind"] == "taken" else text}</p></div>'
 
