@@ -17,8 +17,8 @@ from functools import cache
 
 import numpy as np
 
-FEWEST = 10
-"""n-grams of the shortest text that has a signature: in shorter ones a single letter decides."""
+FEWEST = 20
+"""n-grams of the shortest text that has a signature: two shorter ones may differ in all that matters, such as a number, and be alike."""
 BATCH = 1 << 16  # characters that are worked on at a time
 BLOCK = 1 << 15  # n-grams: what stays in the processor's cache
 PLANES = 0x20000  # code points that are looked up; beyond them stand only Han characters

@@ -67,28 +67,37 @@ def evaluation_texts(path: Path) -> Iterator[str]:
     .parquet; plain or .gz, .xz, .zst. Raises MalmoiError M010, M014 or M015, and M149 for what cannot be taken apart."""
     name = Path(_there(path).name)
     kind = (name.with_suffix("") if name.suffix in COMPRESSIONS else name).suffix.lower()
-    if kind == ".parquet":
-        import pyarrow.parquet as parquet
-
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
-            yield from _strings(batch.to_pylist())
-        return
     if kind not in SUFFIXES:
         raise MalmoiError("M149", path=path, problem=f"its name ends in none of {' '.join(SUFFIXES)}")
-    with open_bytes(path) as file:
-        try:
-            text = file.read().decode("utf-8-sig")
-            if kind == ".csv":
-                for row in csv.reader(io.StringIO(text, newline="")):
-                    yield from row
-            elif kind == ".json":
-                yield from _strings(json.loads(text))
-            elif kind == ".jsonl":
-                yield from _strings([json.loads(line) for line in text.split("\n") if line.strip()])
-            else:
-                yield from re.split(r"[\n\t]" if kind == ".tsv" else "\n", text)
-        except (ValueError, RecursionError, csv.Error) as failure:  # a UnicodeDecodeError is a ValueError
-            raise MalmoiError("M149", path=path, problem=str(failure)) from None
+    try:
+        if kind == ".parquet":
+            import pyarrow.parquet as parquet
+
+            for batch in parquet.ParquetFile(path).iter_batches(batch_size=1024):
+                yield from _strings(batch.to_pylist())
+        else:
+            with open_bytes(path) as file:
+                yield from _taken_apart(file.read().decode("utf-8-sig"), kind)
+    except MalmoiError:
+        raise
+    except (ValueError, RecursionError, csv.Error, OSError) as failure:  # a UnicodeDecodeError is a ValueError
+        raise MalmoiError("M149", path=path, problem=str(failure)) from None
+
+
+def _taken_apart(text: str, kind: str) -> Iterator[str]:
+    """The texts in the content of a file of a kind in SUFFIXES."""
+    match kind:
+        case ".csv":
+            for row in csv.reader(io.StringIO(text, newline="")):
+                yield from row
+        case ".json":
+            yield from _strings(json.loads(text))
+        case ".jsonl":
+            for line in text.split("\n"):
+                if line.strip():
+                    yield from _strings(json.loads(line))
+        case _:
+            yield from re.split(r"[\n\t]" if kind == ".tsv" else "\n", text)
 
 
 @dataclass(frozen=True)
