@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from malmoi.core.artifact import write_json
 from malmoi.core.errors import MalmoiError
-from malmoi.corpus import source_files, source_fingerprint
+from malmoi.core.recipe import TextSpec
+from malmoi.corpus import read, source_files, source_fingerprint
+from malmoi.corpus.sources import cleaning_files
 
 
 @pytest.fixture
@@ -80,3 +83,35 @@ def test_the_fingerprint_follows_content_and_names_but_not_the_place(folder: Pat
     edited = source_fingerprint([moved])
     (moved / "b.txt").rename(moved / "bb.txt")
     assert len({before, edited, source_fingerprint([moved])}) == 3
+
+
+def test_of_a_cleaned_corpus_only_the_training_part_is_read(tmp_path: Path) -> None:
+    for name in ("train", "valid", "test", "removed", "work/x"):
+        (tmp_path / "clean" / name).mkdir(parents=True)
+        (tmp_path / "clean" / name / "part-00000.txt").write_text(f"from {name}")
+    write_json(tmp_path / "clean" / "manifest.json", {"kind": "corpus"})
+    (tmp_path / "clean" / "more.txt").write_text("beside")
+    assert [document.text for document in read(tmp_path / "clean", TextSpec())] == ["from train"]
+    assert names(tmp_path / "clean", tmp_path) == ["train/part-00000.txt"]  # nor by the folder around it
+    assert [name for _, name, _ in cleaning_files(tmp_path)] == ["clean/train/part-00000.txt"]
+    assert names(tmp_path / "clean", tmp_path / "clean" / "valid") == ["valid/part-00000.txt"]  # unless it is asked for
+    write_json(tmp_path / "clean" / "manifest.json", {"kind": "shards"})
+    assert len(names(tmp_path / "clean", tmp_path / "clean")) == 6
+    (tmp_path / "clean" / "manifest.json").write_text("[not json")
+    assert len(names(tmp_path / "clean", tmp_path / "clean")) == 6
+
+
+def test_cleaning_takes_more_kinds_and_names_the_others(tmp_path: Path) -> None:
+    known = {
+        "a.txt": "text", "b.jsonl.gz": "jsonl", "c.parquet": "parquet", "d.HTML": "html", "e.htm.xz": "html", "f.xhtml": "html", "g.warc.gz": "warc",
+        "h.warc.lz4": "warc", "i.warc.wet.gz": "warc", "j.zip": "zip", "k.tar": "tar", "l.tar.zst": "tar", "m.tgz": "tar",
+    }  # fmt: skip
+    others = ("n.csv", "o.warc.wat.gz", "p", "q.lz4", "r.txt.lz4")
+    for name in (*known, *others, ".hidden.txt"):
+        (tmp_path / name).write_text("x")
+    assert {name: kind for _, name, kind in cleaning_files(tmp_path)} == {**known, **dict.fromkeys(others, "unknown")}
+    asked = cleaning_files([tmp_path / "n.csv", tmp_path / "p", tmp_path / "a.txt"])
+    assert [kind for _, _, kind in asked] == ["unknown", "text", "text"]
+    with pytest.raises(MalmoiError, match="M014.*csv"):
+        cleaning_files(tmp_path / "n.csv")
+    assert source_files(tmp_path) == [tmp_path / name for name in ("a.txt", "b.jsonl.gz", "c.parquet")]  # training takes what it took

@@ -130,7 +130,7 @@ def damage_named() -> Iterator[None]:
     except MalmoiError as failure:
         if failure.code == "M005":
             raise
-        raise Unreadable("format" if failure.code == "M014" else "damaged", failure.message) from None
+        raise Unreadable("format" if failure.code == "M014" else "damaged", failure.message.partition(": ")[2].rstrip(".")) from None
     except EOFError:
         raise Unreadable("damaged", "it stops before its end mark") from None
     except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as failure:
@@ -143,7 +143,7 @@ def unpacked(stream: Stream, *, name: str, guard: Guard) -> Stream:
     """`stream` without its compression, by its first bytes. name: of the file; says what the compression should be."""
     head = stream.head(HEAD)
     with damage_named():
-        content = decompressed(Path(name), stream, head)
+        content = decompressed(Path("content" + Path(name).suffix), stream, head)
     return stream if content is stream else Stream(content.read, guard)
 
 

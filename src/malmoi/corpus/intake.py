@@ -43,7 +43,7 @@ def records(shard: Shard, reading: ReadingSpec) -> Records:
 def _part(part: Part, reading: ReadingSpec) -> Records:
     with open(part.path, "rb") as file:
         guard = Guard(Path(part.path).stat().st_size)
-        if part.kind == "warc" and not part.path.lower().endswith(".xz"):
+        if part.kind == "warc" and not _is_packed(part):
             yield from warc_documents(file, name=part.name, guard=guard)
             return
         if part.kind == "zip":
@@ -74,8 +74,8 @@ def _content(stream: Stream, part: Part, reading: ReadingSpec, guard: Guard, dep
     """The documents of a file, or of a member of an archive. part: its name, kind, and what is known of it."""
     if part.kind == "unknown":
         suffix = Path(part.path).suffix
-        raise Unreadable("format", f"files with the suffix {suffix} are not read" if suffix else "files without a suffix are not read")
-    if part.begin == 0 and part.kind not in ("zip", "warc"):
+        raise Unreadable("format", f"files with the suffix {suffix!r} are not read" if suffix else "files without a suffix are not read")
+    if _is_packed(part):
         stream = unpacked(stream, name=part.path, guard=guard)
     match part.kind:
         case "text" | "jsonl":
@@ -93,6 +93,11 @@ def _content(stream: Stream, part: Part, reading: ReadingSpec, guard: Guard, dep
         case "zip":
             with seekable(stream) as file:
                 yield from _members(zip_members(file, name=part.name, guard=guard), reading, guard, depth)
+
+
+def _is_packed(part: Part) -> bool:
+    """Whether compression around the content is to be taken away: web archives of other kinds than xz are read as they are."""
+    return part.begin == 0 and (part.path.lower().endswith(".xz") or part.kind not in ("warc", "zip"))
 
 
 def _members(members: Iterator[Member | Refused], reading: ReadingSpec, guard: Guard, depth: int) -> Records:
@@ -121,7 +126,7 @@ def _text(stream: Stream, part: Part, reading: ReadingSpec) -> Records:
         if codec := _UTF16.get(head[:2]):
             read = utf16(stream.read, codec)
         else:
-            _refuse_binary(part.name, head)
+            _refuse_binary(head)
     try:
         if part.kind == "jsonl":
             yield from json_documents(read, name=part.name, field=reading.field, line=part.line, charset=part.charset)
@@ -135,14 +140,14 @@ def _page(stream: Stream, part: Part) -> Raw | Refused:
     data = stream.take(LIMIT + 1)
     if len(data) > LIMIT:
         return Refused(part.name, "size", f"a page of more than {LIMIT:,} bytes", excerpt(data))
-    _refuse_binary(part.name, data[:512])
+    _refuse_binary(data[:512])
     return Raw(part.name, None, data, "html")
 
 
-def _refuse_binary(name: str, head: bytes) -> None:
+def _refuse_binary(head: bytes) -> None:
     if head.startswith(tuple(_UTF16)):
         return
     try:
-        refuse_binary(Path(name), head)
+        refuse_binary(Path("content"), head)
     except MalmoiError as failure:
-        raise Unreadable("binary", failure.message) from None
+        raise Unreadable("binary", failure.message.partition(": ")[2].rstrip(".")) from None
