@@ -6,11 +6,14 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import torch
 
@@ -132,23 +135,43 @@ def together(world: int, work: Callable[[Alone], None], *, sharded: bool = False
 
 
 def start(world: int, work: Callable[[Alone], None], *, sharded: bool = False, patience: float = 60.0) -> list[Any]:
-    """`world` processes that have just been started (forked: torch is there already)."""
+    """`world` processes that have just been started, by a server that has torch and no threads (a process forked from one with threads
+    may wait forever for a lock that one of them held). `work` may be any function of a test."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    fork = multiprocessing.get_context("fork")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["torch.distributed.fsdp", "malmoi.train"])
     known = {"WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "MALMOI_PATIENCE": patience, "GLOO_SOCKET_IFNAME": "lo"}
 
-    def child(rank: int) -> None:
-        os.environ.update({name: str(value) for name, value in {**known, "RANK": rank, "LOCAL_RANK": rank}.items()})
-        torch.set_num_threads(1)
-        with processes(torch.device("cpu"), sharded=sharded) as group:
-            work(group)
-
-    children = [fork.Process(target=child, args=(rank,)) for rank in range(world)]
+    variables = {name: str(value) for name, value in known.items()}
+    for module in (sys.modules[work.__module__], sys.modules[__name__]):
+        cloudpickle.register_pickle_by_value(module)  # the server knows no tests
+    child = ByValue(partial(_child, variables, work, sharded))
+    children = [server.Process(target=child, args=(rank,)) for rank in range(world)]
     for each in children:
         each.start()
     return children
+
+
+class ByValue:
+    """A function that another process gets whole, with what it refers to, and calls."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return cloudpickle.loads, (cloudpickle.dumps(self.function),)
+
+
+def _child(variables: dict[str, str], work: Callable[[Alone], None], sharded: bool, rank: int) -> None:
+    os.environ.update({**variables, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+    torch.set_num_threads(1)
+    with processes(torch.device("cpu"), sharded=sharded) as group:
+        work(group)
 
 
 __all__ = ["AdagradSpec", "AdamWSpec", "OBJECTIVES", "StopAt", "batches_of", "losses", "run", "spec_of", "start", "state", "together"]
