@@ -23,7 +23,7 @@ ANSWERS = {
         "next": ["malmoi doctor runs/q"],
     },
     "corpus": {"tokens": 12345, "unknown_rate": 0.25, "coverage": [[1000, 0.5], [2000, 0.75]]},
-    "explain": {"id": "a:1", "sentences": ["It is kept, in train."], "text": "글 [b]\n둘", "characters": 7},
+    "explain": {"id": "a:1", "sentences": ["It is kept, in train."], "text": "글 [b]\n둘", "characters": 70},
     "profile": {"profile": "plain", "steps": ["repair", "exact"], "fields": {"repair.broken": 0.5, "valid": 0.005}},
     "pretrain": {"run": "runs/a", "steps": 12, "perplexity": float("nan"), "stopped": "done"},
     "evaluate": {"perplexity": 19.256, "tokens": 139},
