@@ -175,6 +175,8 @@ def _is_resident(match: re.Match[str]) -> bool:
     birth, seventh = match["birth"], int(match["rest"][0])
     year = (19, 19, 19, 20, 20, 19, 19, 20, 20, 19)[seventh] * 100 + int(birth[:2])
     year -= 100 if seventh in (0, 9) else 0
+    if seventh in (0, 9) and len(match[0]) == 13:
+        return False
     try:
         date(year, int(birth[2:4]), int(birth[4:]))
     except ValueError:
@@ -320,7 +322,8 @@ _SITE = rf"(?:[가-힣][가-힣0-9-]*+\.(?:한국|[a-z]{{2,6}}(?:\.[a-z]{{2}})?)
 _URL = re.compile(r"(?:[hH](?:[tT][tT]|[xX][xX])[pP][sS]?|[fF][tT][pP])://" + _SITE)
 _WEB = re.compile(r"(?<![A-Za-z0-9.])(?:www|WWW)\." + _SITE)
 _DOMAIN = re.compile(
-    rf"(?<![A-Za-z0-9@._/\-])(?:{_HOST}(?:com|net|org|kr|io|info|biz|edu|gov|app|dev|xyz|shop|jp|cn|uk|de|fr|eu)(?![A-Za-z0-9\-])(?!\.[A-Za-z0-9])"
+    rf"(?<![A-Za-z0-9@._/\-])(?:{_HOST}(?<=[A-Za-z0-9\-][A-Za-z0-9]\.)"
+    r"(?:com|net|org|kr|io|info|biz|edu|gov|app|dev|xyz|shop|jp|cn|uk|de|fr|eu)(?![A-Za-z0-9\-])(?!\.[A-Za-z0-9])"
     rf"|{_HOST}(?:me|be|ly|gg|tv|co|to|us)(?=/[A-Za-z0-9])){_PATH}"
 )
 
@@ -338,12 +341,15 @@ def _urls(text: str, pattern: re.Pattern[str]) -> Iterator[Span]:
 
 
 _HANDLE = re.compile(
-    r"(?<![A-Za-z0-9_%+@/\-])@(?P<name>[A-Za-z_][A-Za-z0-9_]*+(?:[.\-][A-Za-z0-9_]++)*+)(?:@(?:[A-Za-z0-9-]++\.){1,4}[A-Za-z]{2,24})?(?![/(][A-Za-z\"'])"
+    r"(?<![A-Za-z0-9_%+@/*\-])@(?P<name>[A-Za-z_][A-Za-z0-9_]*+(?:[.\-][A-Za-z0-9_]++)*+)(?:@(?:[A-Za-z0-9-]++\.){1,4}[A-Za-z]{2,24})?(?![/(][A-Za-z\"'])"
 )
 _CODE_WORDS = frozenset(
     "Override Deprecated SuppressWarnings Test Autowired Entity param return returns throws author see since property classmethod "
-    "staticmethod abstractmethod dataclass media import charset keyframes include font-face supports interface end implementation".split()
+    "staticmethod abstractmethod dataclass media import charset keyframes include font-face supports interface end implementation "
+    "echo synthesize selector autoreleasepool try catch finally".split()
 )
+_MAIL_HOST = re.compile(r"\.(?:com|net|org|kr|jp|cn)$")
+"""`@naver.com`: what is left of an address whose first part was taken out."""
 _DECORATED = re.compile(r"[^\n]{0,200}\n[ \t]{0,40}(?:@|(?:async )?def |class |public |private |protected |static |function |export |fun )")
 
 
@@ -351,7 +357,7 @@ def _handles(text: str) -> Iterator[Span]:
     """`@name`; not the decorators and annotations of code."""
     for match in _HANDLE.finditer(text):
         begin, name = match.start(), match["name"]
-        first = not text[text.rfind("\n", max(0, begin - 40), begin) + 1 : begin].strip() if begin else True
-        if name in _CODE_WORDS or len(name) < 2 or (first and _DECORATED.match(text, match.end())):
+        first = not text[max(0, begin - 40) : begin].rpartition("\n")[2].strip()
+        if name in _CODE_WORDS or len(name) < 2 or _MAIL_HOST.search(name) or (first and _DECORATED.match(text, match.end())):
             continue
         yield Span(begin, match.end(), "handle")

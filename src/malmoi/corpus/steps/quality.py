@@ -7,7 +7,6 @@ good side cost more than no filter at all). `trained(spec).report` says what it 
 from __future__ import annotations
 
 import hashlib
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -105,9 +104,12 @@ def _sample(spec: QualitySpec, side: str) -> list[str]:
     source = spec.good if side == "good" else spec.bad
     if not source:
         raise MalmoiError("M150", side=side, problem="no file is named", fewest=FEWEST)
-    documents = read(source, TextSpec(document=spec.document, field=spec.field))
-    hashed = ((hashlib.blake2b(one.text.encode(), digest_size=8).digest(), one.text[: spec.characters]) for one in documents)
-    texts = list(dict.fromkeys(text for _, text in heapq.nsmallest(spec.sample, hashed)))
+    taken: dict[bytes, str] = {}
+    for document in read(source, TextSpec(document=spec.document, field=spec.field)):
+        taken[hashlib.blake2b(document.text.encode(), digest_size=8).digest()] = document.text[: spec.characters]
+        if len(taken) >= 2 * spec.sample:
+            taken = dict(sorted(taken.items())[: spec.sample])
+    texts = [text for _, text in sorted(taken.items())[: spec.sample]]
     if len(texts) < FEWEST:
         raise MalmoiError("M150", side=side, problem=f"{source} has {len(texts)} different documents", fewest=FEWEST)
     return texts

@@ -194,7 +194,7 @@ class QualitySpec(Spec):
     """What one document is in plain text of `good` and `bad`; best what one document is in the corpus."""
     field: str = "text"
     """The field of a JSON object, or the column of a table, in `good` and `bad`."""
-    order: Annotated[int, Field(ge=1, le=8)] = 4
+    order: Annotated[int, Field(ge=1, le=8)] = 3
     """Characters of the longest n-gram."""
     bits: Annotated[int, Field(ge=8, le=24)] = 18
     """2^bits weights; n-grams share them by hash."""
