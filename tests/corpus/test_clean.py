@@ -155,7 +155,7 @@ def test_only_new_files_are_worked_on(sources, done, tmp_path, monkeypatch):
 def test_another_spec_or_other_files_are_refused(sources, done, tmp_path):
     out, _ = done
     steps = (*SPEC.steps[:3], LengthSpec(characters=30), *SPEC.steps[4:], NoiseSpec())
-    with pytest.raises(MalmoiError, match=r"M140: .* other settings: step noise is new; length.characters was 20, is 30; length.words was 3"):
+    with pytest.raises(MalmoiError, match=r"M140: .* settings: step noise is new; length.characters was 20, is 30; length.words was 3"):
         run(sources, out, spec=SPEC.model_copy(update={"steps": steps}))
     with pytest.raises(MalmoiError, match=r"M140: .* other sources: 0.txt is not given"):
         run([sources / f"{n}.txt" for n in (1, 2, 3)], out)

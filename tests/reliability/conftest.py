@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "train")]  # small_runs, toy_training
+sys.path[:0] = [str(HERE), str(HERE.parent / "train"), str(HERE.parent / "corpus")]  # small_runs, toy_training, small_corpus

@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from malmoi.core.artifact import fingerprint, reached, read_manifest, verify
+from malmoi.core.artifact import fingerprint, reached, read_manifest, sweep, verify
 from malmoi.core.errors import MalmoiError
 from malmoi.core.lock import locked
 from malmoi.core.progress import Progress, Silent
@@ -94,6 +94,7 @@ class _Work:
 
     def __call__(self, sources: Sequence[str], size: int) -> dict[str, Any]:
         begun = time.monotonic()
+        sweep(self._out)
         self._heard.stage("looking at the sources")
         shards = plan(sources, self._spec.reading, size=size)
         inputs = inputs_of(shards, self._spec, self._steps)

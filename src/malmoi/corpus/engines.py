@@ -141,7 +141,7 @@ def _outcome(function: Callable[[Any], Any], argument: Any) -> tuple[bool, Any]:
         try:
             pickle.loads(pickle.dumps(failure))
         except Exception:
-            return False, MalmoiError("M099", kind=type(failure).__name__, problem=failure)
+            return False, MalmoiError("M099", kind=type(failure).__name__, problem=str(failure))
         return False, failure
 
 
@@ -198,7 +198,7 @@ def _cluster(workers: int, address: str | None) -> Iterator[Any]:
     elif mine:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as failure:
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as failure:
             problem = f"no Ray cluster answers there ({str(failure).splitlines()[0].rstrip('.')})"
             next = "start one (`ray start --head`), or leave --address out."
             raise MalmoiError("M009", argument="--address", value=address, problem=problem, next=next) from None

@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def _content(file: str) -> str:
     return sha256(Path(file))
 
 
+@cache
 def made_with() -> dict[str, str]:
     """Versions of what the bytes of the output depend on; "" for what is not installed."""
     found = {"unicode": unicodedata.unidata_version}
