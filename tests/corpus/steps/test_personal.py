@@ -118,6 +118,12 @@ def test_a_company_number_is_not_a_resident_number():
     assert mask("번호 110111-1234567")[1] == {"resident": 1}
 
 
+@pytest.mark.parametrize("text", ["문자 U+10980-1099F 메로에", "my @before = @_;", "@naver.com 주소", "h****@naver.com", "M.net 재즈 차트"])
+def test_met_in_real_text(text):
+    """False findings of earlier versions in Wikipedia, petitions and reviews."""
+    assert mask(text) == (text, {})
+
+
 def test_lines_do_not_lend_each_other_words():
     assert mask("여권\nAB1234567")[1] == {}
     assert mask("여권 AB1234567")[1] == {"passport": 1}

@@ -83,7 +83,7 @@ def find(text: str, types: frozenset[PersonalType] = frozenset(PLACEHOLDERS)) ->
             spans += _in_form(text, _PASSPORTS, 0, len(text))
     if b"@" in telling:
         spans += _handles(text)
-    if b"." in telling:
+    if b"." in telling and _DOTTED.search(plain):
         if b"@" in telling or b"(at)" in plain or b"[at]" in plain or "골뱅이" in text:
             spans += _in_form(text, _ADDRESSES, 0, len(text))
         if _DOMAIN_END.search(plain):
@@ -272,7 +272,7 @@ _NUMBERS = (
     _form("phone", rf"{_BEGIN}0(?:{_REGION}|[78]0|50[2-8])[0-9]{{7,8}}{_END}{_NO_UNIT}"),
     _form("phone", rf"{_BEGIN}(?P<first>{_SHORT})(?P<separator>[\-–‐. ]?)(?P<second>[0-9]{{4}}){_END}{_NO_UNIT}", _is_short_number),
     _form("phone", rf"{_ABROAD}\(?0?\)? ?(?:1[016-9]|{_REGION}|[78]0|50[0-9]?)\)?{_GAP}?[0-9]{{3,4}}{_GAP}?[0-9]{{4}}{_END}"),
-    _form("phone", rf"(?<![0-9+])\+(?!82)[1-9][0-9()\-. ]{{7,18}}[0-9]{_END}", _is_foreign_number),
+    _form("phone", rf"(?<![0-9+A-Za-z])\+(?!82)[1-9][0-9()\-. ]{{7,18}}[0-9]{_END}", _is_foreign_number),
     _form("phone", rf"{_BEGIN}(?:\([2-9][0-9]{{2}}\) ?[2-9][0-9]{{2}}[\-. ]|[2-9][0-9]{{2}}-[2-9][0-9]{{2}}-)[0-9]{{4}}{_END}"),
     _form("resident", rf"{_BEGIN}(?P<birth>[0-9]{{6}})(?: ?[\-‐–—] ?| )?(?P<rest>[0-9][0-9*xX●○]{{6}}){_END}", _is_resident),
     _form("driver", rf"{_BEGIN}(?:1[1-9]|2[0-68])(?P<separator>[\- ])[0-9]{{2}}(?P=separator)[0-9]{{6}}(?P=separator)[0-9]{{2}}{_END}"),
@@ -313,6 +313,7 @@ _ADDRESSES = (
     ),
 )
 _LONG_ADDRESSES = (_form("ip", r"(?<![0-9A-Za-z_:.])[0-9A-Fa-f:]{2,39}+(?![0-9A-Za-z_:])", _is_long_address),)
+_DOTTED = re.compile(rb"\.[A-Za-z?]")
 _DOMAIN_END = re.compile(
     rb"\.(?:com|net|org|kr|io|me|be|ly|gg|tv|co|to|us|info|biz|edu|gov|app|dev|xyz|shop|jp|cn|uk|de|fr|eu)(?![A-Za-z0-9-])"
 )
@@ -341,7 +342,7 @@ def _urls(text: str, pattern: re.Pattern[str]) -> Iterator[Span]:
 
 
 _HANDLE = re.compile(
-    r"(?<![A-Za-z0-9_%+@/*\-])@(?P<name>[A-Za-z_][A-Za-z0-9_]*+(?:[.\-][A-Za-z0-9_]++)*+)(?:@(?:[A-Za-z0-9-]++\.){1,4}[A-Za-z]{2,24})?(?![/(][A-Za-z\"'])"
+    r"(?<![A-Za-z0-9_%+@/*\-])@(?P<name>[A-Za-z_][A-Za-z0-9_]*+(?:[.\-][A-Za-z0-9_]++)*+)(?:@(?:[A-Za-z0-9-]++\.){1,4}[A-Za-z]{2,24})?(?![/(][A-Za-z\"']| ?=)"
 )
 _CODE_WORDS = frozenset(
     "Override Deprecated SuppressWarnings Test Autowired Entity param return returns throws author see since property classmethod "
