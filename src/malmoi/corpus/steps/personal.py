@@ -342,7 +342,8 @@ def _urls(text: str, pattern: re.Pattern[str]) -> Iterator[Span]:
 
 
 _HANDLE = re.compile(
-    r"(?<![A-Za-z0-9_%+@/*\-])@(?P<name>[A-Za-z_][A-Za-z0-9_]*+(?:[.\-][A-Za-z0-9_]++)*+)(?:@(?:[A-Za-z0-9-]++\.){1,4}[A-Za-z]{2,24})?(?![/(][A-Za-z\"']| ?=)"
+    r"(?<![A-Za-z0-9_%+@/*\-])@(?P<name>[A-Za-z_][A-Za-z0-9_]*+(?:[.\-][A-Za-z0-9_]++)*+)"
+    r"(?:@(?:[A-Za-z0-9-]++\.){1,4}[A-Za-z]{2,24})?(?![/(][A-Za-z\"']| ?=)"
 )
 _CODE_WORDS = frozenset(
     "Override Deprecated SuppressWarnings Test Autowired Entity param return returns throws author see since property classmethod "
