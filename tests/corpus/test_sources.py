@@ -103,8 +103,9 @@ def test_of_a_cleaned_corpus_only_the_training_part_is_read(tmp_path: Path) -> N
 
 def test_cleaning_takes_more_kinds_and_names_the_others(tmp_path: Path) -> None:
     known = {
-        "a.txt": "text", "b.jsonl.gz": "jsonl", "c.parquet": "parquet", "d.HTML": "html", "e.htm.xz": "html", "f.xhtml": "html", "g.warc.gz": "warc",
-        "h.warc.lz4": "warc", "i.warc.wet.gz": "warc", "j.zip": "zip", "k.tar": "tar", "l.tar.zst": "tar", "m.tgz": "tar",
+        "a.txt": "text", "b.jsonl.gz": "jsonl", "c.parquet": "parquet", "d.HTML": "html", "e.htm.xz": "html", "f.xhtml": "html",
+        "g.warc.gz": "warc", "h.warc.lz4": "warc",
+        "i.warc.wet.gz": "warc", "j.zip": "zip", "k.tar": "tar", "l.tar.zst": "tar", "m.tgz": "tar",
     }  # fmt: skip
     others = ("n.csv", "o.warc.wat.gz", "p", "q.lz4", "r.txt.lz4")
     for name in (*known, *others, ".hidden.txt"):

@@ -49,7 +49,7 @@ def _part(part: Part, reading: ReadingSpec) -> Records:
         if part.kind == "zip":
             yield from _members(zip_members(file, name=part.name, guard=guard), reading, guard, 0)
             return
-        if part.kind == "parquet" and part.end is not None:
+        if part.kind == "parquet" and part.path.lower().endswith(".parquet"):
             yield from table_documents(file, name=part.name, field=reading.field, begin=part.begin, end=part.end, line=part.line)
             return
         file.seek(part.begin)

@@ -20,6 +20,8 @@ from malmoi.corpus.tables import groups
 
 SIZE = 16 << 20
 """Bytes of a shard, about."""
+_PARTS = 4096
+"""Files of a shard at most."""
 _ENDS = {"line": re.compile(rb"\n"), "paragraph": re.compile(rb"\n[ \t]*\r?\n")}
 """Where plain text may be cut: behind such a place a document begins."""
 
@@ -67,11 +69,13 @@ def plan(sources: Sequence[str | Path] | str | Path, reading: ReadingSpec, *, si
     """
     shards: list[Shard] = []
     gathered: list[_Piece] = []
+    total = 0
     for piece in _pieces(sources, reading, size):
-        if gathered and sum(each.size for each in gathered) + piece.size > size:
+        if gathered and (total + piece.size > size or len(gathered) == _PARTS):
             shards.append(_shard(len(shards), gathered))
-            gathered = []
+            gathered, total = [], 0
         gathered.append(piece)
+        total += piece.size
     return [*shards, _shard(len(shards), gathered)] if gathered else shards
 
 
@@ -85,7 +89,7 @@ def _pieces(sources: Sequence[str | Path] | str | Path, reading: ReadingSpec, si
     tables = 0
     lacking: list[MalmoiError] = []
     for path, name, kind in cleaning_files(sources):
-        whole = Part(str(path), name.encode("utf-8", "backslashreplace").decode(), kind=kind)
+        whole = Part(str(path.absolute()), name.encode("utf-8", "backslashreplace").decode(), kind=kind)
         try:
             if kind in ("text", "jsonl"):
                 yield from _of_text(whole, "line" if kind == "jsonl" else reading.document, size)
