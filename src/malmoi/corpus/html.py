@@ -44,7 +44,7 @@ class Extracted:
 class Failed:
     """A page without text.
 
-    time: it took longer than `reading.seconds`; memory: more than `reading.megabytes`; crash: a fault of the parser; charset: bytes that are
+    time: it took longer than `reading.seconds`; memory: more than `reading.megabytes`; crash: a fault of the parser; charset: the bytes are
     not of the charset; empty: there is no main text in it.
     """
 
