@@ -2,3 +2,7 @@
 
 `probe` reads a frozen model, `tune` moves all of it; `baselines` stand beside both.
 """
+
+from malmoi.tasks.catalogue import TASKS, find_task
+
+__all__ = ["TASKS", "find_task"]

@@ -1,0 +1,1 @@
+"""Readers of official files: a folder or a file as it was published -> `Splits`."""
