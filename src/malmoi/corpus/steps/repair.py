@@ -109,9 +109,14 @@ def _utf8(run: str, badness: Callable[[str], int]) -> str | None:
 
 
 def _foreign(run: str, foreign: Callable[[str], str], badness: Callable[[str], int]) -> str | None:
-    """What ftfy makes of `run`, if that explains nearly all that is odd in it: a list of signs holds pairs that could be UTF-8."""
-    found = foreign(run)
-    return found if found != run and 4 * badness(found) <= badness(run) else None
+    """What ftfy makes of `run`, if that explains nearly all that is odd in it.
+
+    A list of signs or of letters holds a pair that could be UTF-8 for one Hebrew or Arabic letter: a single one is not believed.
+    """
+    found, odd = foreign(run), badness(run)
+    if found == run or 4 * badness(found) > odd:
+        return None
+    return None if odd < 3 and any("\u0250" <= character <= "\u10ff" for character in set(found) - set(run)) else found
 
 
 def _cp949(run: str, badness: Callable[[str], int]) -> str | None:

@@ -20,7 +20,7 @@ class RepairSpec(Spec):
     kind: Literal["repair"] = "repair"
     replacement: Annotated[float, Field(ge=0, le=1)] = 0.001
     """Largest share of U+FFFD among the characters of a line."""
-    mojibake: Annotated[float, Field(ge=0, le=1)] = 0.1
+    mojibake: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Largest share of characters that still look like mojibake in a line after repair."""
     broken: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Largest share of a document's characters that may be taken out."""
