@@ -117,6 +117,16 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(arguments, me
     assert message in str(caught.value) and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("out", ["texts", "texts/out", "texts/../texts/deep/out"])
+def test_what_is_written_does_not_lie_in_what_is_read(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("글 하나\n", encoding="utf-8")
+    with pytest.raises(MalmoiError, match="M009: --out .* lies in the source texts"):
+        api.corpus(["texts"], out=out, profile="plain")
+    assert [path.name for path in (tmp_path / "texts").iterdir()] == ["a.txt"]
+
+
 def test_a_profile_is_described_by_what_can_be_set():
     found = api.profile("plain", settings=["valid=0.1"])
     assert found["steps"] == ["repair", "normalize", "length", "exact"] and found["fields"]["valid"] == 0.1

@@ -106,6 +106,10 @@ def clean_corpus(
     """Clean `sources` into `out`; the report, and where its page stands."""
     from malmoi.corpus.clean import clean
 
+    for source in map(Path, sources):
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            problem, next_step = f"it lies in the source {source}, and would be read as text", "name a directory outside of the sources."
+            raise MalmoiError("M009", argument="--out", value=str(out), problem=problem, next=next_step)
     report = clean(sources, spec=spec, out=out, workers=workers or 1, engine=engine or "local", address=address, progress=progress)
     return {"corpus": str(out), "page": str(out / "report.html"), **report, "next": list(_advice(report, out))}
 
@@ -122,7 +126,8 @@ def _advice(report: Mapping[str, Any], out: Path) -> Iterator[str]:
         yield f"nothing is kept: look at the samples in {out / 'report.html'}, and change the steps with --set, or the profile"
     else:
         yield f"malmoi doctor {out}"
-        yield f"malmoi pretrain RECIPE --corpus {out} --valid {out / 'valid'} --out RUN"
+        held = f" --valid {out / 'valid'}" if report["splits"]["valid"][0] else ""
+        yield f"malmoi pretrain RECIPE --corpus {out}{held} --out RUN"
 
 
 def cleaning(
