@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 from malmoi.core.errors import MalmoiError, nearest
+from malmoi.tasks import submission
 from malmoi.tasks.formats import choices, columns, contexts, nsmc, similarity, snli, texts
 from malmoi.tasks.formats.columns import WordColumns, bio
 from malmoi.tasks.formats.questions import Squad, by_title
@@ -14,6 +16,7 @@ from malmoi.tasks.formats.reader import Reader, by_first, by_id
 from malmoi.tasks.formats.source import Source
 from malmoi.tasks.formats.texts import Records, Table
 from malmoi.tasks.metrics import answers, labels, spans
+from malmoi.tasks.submission import Writer
 from malmoi.tasks.task import Kind, Metric, Task
 
 SPLITS = ("train", "dev", "test")
@@ -30,6 +33,9 @@ SPELLED = {"TRUE": "True", "FALSE": "False", "1": "True", "0": "False"}
 ENTAILED = ("entailment", "not_entailment")
 CODAH = {split: rf"(^|fold_0/){split}\.tsv$" for split in SPLITS}
 FOLD = "fold 0 of the five published ones, unless the folder of another one is given"
+
+ACCURACY = (labels.accuracy, "accuracy")
+MACRO_F1 = (labels.macro_f1, "macro_f1")
 
 KLUE = "Park et al. 2021, KLUE, section "
 KOBEST = "Kim et al. 2022, KoBEST"
@@ -82,10 +88,8 @@ def _similarity(name: str, language: Literal["ko", "en"], paper: str, file: str,
 
 
 SENTENCES = (
-    _task(
-        "klue-tc", "sentence", "ko", KLUE + "3.1", Records("title", labels=YNAT), _klue("ynat", "json"), labels.macro_f1, "macro_f1", YNAT
-    ),
-    Task("nsmc", "sentence", "ko", "Park 2015, github.com/e9t/nsmc", nsmc.nsmc, labels.accuracy, "accuracy", BINARY),
+    _task("klue-tc", "sentence", "ko", KLUE + "3.1", Records("title", labels=YNAT), _klue("ynat", "json"), *MACRO_F1, YNAT),
+    Task("nsmc", "sentence", "ko", "Park 2015, github.com/e9t/nsmc", nsmc.nsmc, *ACCURACY, BINARY),
     _task(
         "kobest-sentineg",
         "sentence",
@@ -93,21 +97,10 @@ SENTENCES = (
         KOBEST,
         Table("Text", label="Label", id="ID", labels=BINARY),
         _kobest("SentiNeg"),
-        labels.macro_f1,
-        "macro_f1",
+        *MACRO_F1,
         BINARY,
     ),
-    _task(
-        "sst2",
-        "sentence",
-        "en",
-        "Socher et al. 2013" + GLUED,
-        Table("sentence", id="index", labels=BINARY),
-        GLUE,
-        labels.accuracy,
-        "accuracy",
-        BINARY,
-    ),
+    _task("sst2", "sentence", "en", "Socher et al. 2013" + GLUED, Table("sentence", id="index", labels=BINARY), GLUE, *ACCURACY, BINARY),
     _task(
         "sst5",
         "sentence",
@@ -115,8 +108,7 @@ SENTENCES = (
         "Socher et al. 2013",
         texts.sst5,
         {split: rf"(^|/)(stsa\.fine\.)?{split}(\.txt)?$" for split in SPLITS},
-        labels.accuracy,
-        "accuracy",
+        *ACCURACY,
         tuple("01234"),
     ),
     _task(
@@ -145,8 +137,7 @@ PAIRS = (
         KLUE + "3.3",
         Records("premise", "hypothesis", ("gold_label",), labels=snli.LABELS),
         _klue("klue-nli", "json"),
-        labels.accuracy,
-        "accuracy",
+        *ACCURACY,
         snli.LABELS,
     ),
     _task(
@@ -156,8 +147,7 @@ PAIRS = (
         KORNLU,
         Table("sentence1", "sentence2", "gold_label", labels=snli.LABELS),
         {"train": r"(multinli|snli_1\.0)[^/]*train\.ko\.tsv$", "dev": r"xnli\.dev\.ko\.tsv$", "test": r"xnli\.test\.ko\.tsv$"},
-        labels.accuracy,
-        "accuracy",
+        *ACCURACY,
         snli.LABELS,
         joined=True,
     ),
@@ -168,8 +158,7 @@ PAIRS = (
         KOBEST,
         Table("Text", "Question", "Answer", "ID", TRUTH, spelled=SPELLED),
         _kobest("BoolQ"),
-        labels.macro_f1,
-        "macro_f1",
+        *MACRO_F1,
         TRUTH,
     ),
     _task(
@@ -194,11 +183,10 @@ PAIRS = (
         "Dagan et al. 2005 and later" + GLUED,
         Table("sentence1", "sentence2", "label", "index", ENTAILED),
         GLUE,
-        labels.accuracy,
-        "accuracy",
+        *ACCURACY,
         ENTAILED,
     ),
-    Task("snli", "pair", "en", "Bowman et al. 2015", snli.snli, labels.accuracy, "accuracy", snli.LABELS),
+    Task("snli", "pair", "en", "Bowman et al. 2015", snli.snli, *ACCURACY, snli.LABELS),
     _task(
         "mnli",
         "pair",
@@ -210,8 +198,7 @@ PAIRS = (
             "dev": r"dev_matched\.(tsv|jsonl)$",
             "test": r"test_matched\.(tsv|jsonl)$",
         },
-        labels.accuracy,
-        "accuracy",
+        *ACCURACY,
         snli.LABELS,
     ),
 )
@@ -374,21 +361,11 @@ CHOICES = (
         "Zellers et al. 2018",
         choices.swag,
         {"train": r"(^|/)train\.csv$", "dev": r"(^|/)val\.csv$", "test": r"(^|/)test\.csv$"},
-        labels.accuracy,
-        "accuracy",
+        *ACCURACY,
         group=_context,
     ),
     _task(
-        "codah",
-        "choice",
-        "en",
-        "Chen et al. 2019",
-        choices.codah_rows,
-        CODAH,
-        labels.accuracy,
-        "accuracy",
-        group=_context,
-        said=dict.fromkeys(SPLITS, FOLD),
+        "codah", "choice", "en", "Chen et al. 2019", choices.codah_rows, CODAH, *ACCURACY, group=_context, said=dict.fromkeys(SPLITS, FOLD)
     ),
     _task(
         "commonsenseqa",
@@ -401,17 +378,16 @@ CHOICES = (
             "dev": r"dev_(data|rand_split)\.jsonl$",
             "test": r"test_(data|rand_split_no_answers)\.jsonl$",
         },
-        labels.accuracy,
-        "accuracy",
+        *ACCURACY,
         group=_context,
     ),
-    _task("kobest-copa", "choice", "ko", KOBEST, choices.copa, _kobest("COPA"), labels.macro_f1, "macro_f1", group=_context),
-    _task("kobest-hellaswag", "choice", "ko", KOBEST, choices.hellaswag, _kobest("HellaSwag"), labels.macro_f1, "macro_f1", group=_context),
+    _task("kobest-copa", "choice", "ko", KOBEST, choices.copa, _kobest("COPA"), *MACRO_F1, group=_context),
+    _task("kobest-hellaswag", "choice", "ko", KOBEST, choices.hellaswag, _kobest("HellaSwag"), *MACRO_F1, group=_context),
 )
 
 CONTEXTS = (
-    Task("mcl-wic", "context", "en", "Martelli et al. 2021", contexts.mcl_wic, labels.accuracy, "accuracy", contexts.TRUE_FALSE),
-    _task("kobest-wic", "context", "ko", KOBEST, contexts.kobest_wic, _kobest("WiC"), labels.macro_f1, "macro_f1", TRUTH, group=by_id),
+    Task("mcl-wic", "context", "en", "Martelli et al. 2021", contexts.mcl_wic, *ACCURACY, contexts.TRUE_FALSE),
+    _task("kobest-wic", "context", "ko", KOBEST, contexts.kobest_wic, _kobest("WiC"), *MACRO_F1, TRUTH, group=by_id),
 )
 
 SIMILARITY = (
@@ -427,8 +403,27 @@ SIMILARITY = (
     _similarity("rg65", "en", "Rubenstein and Goodenough 1965", r"RG-65\.txt$", high=4.0),
 )
 
+WRITERS: dict[str, Writer] = {
+    "klue-tc": submission.klue_tc,
+    "klue-sts": submission.klue_sts,
+    "klue-nli": submission.klue_nli,
+    "klue-ner": submission.klue_ner,
+    "korsts": submission.korsts,
+    "kornli": submission.kornli,
+    "nsmc": submission.nsmc,
+    "wnut17": submission.wnut,
+    "ud-pos": submission.universal,
+    "ud-pos-ko": submission.universal,
+    "mcl-wic": submission.mcl_wic,
+    "commonsenseqa": submission.commonsenseqa,
+}
+"""Forms of a task's own."""
+USUAL: dict[str, Writer] = {"tagging": submission.conll, "span": submission.squad, "similarity": submission.similarity}
+"""Forms of a kind; GLUE's for the others."""
+
 TASKS: dict[str, Task] = {
-    task.name: task for task in (*SENTENCES, *PAIRS, *REGRESSIONS, *TAGGING, *QUESTIONS, *CHOICES, *CONTEXTS, *SIMILARITY)
+    task.name: replace(task, write=WRITERS.get(task.name) or USUAL.get(task.kind) or submission.glue)
+    for task in (*SENTENCES, *PAIRS, *REGRESSIONS, *TAGGING, *QUESTIONS, *CHOICES, *CONTEXTS, *SIMILARITY)
 }
 
 

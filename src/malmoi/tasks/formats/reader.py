@@ -86,10 +86,8 @@ def completed(read: Mapping[str, Sequence[Any]], *, group: Callable[[Any], str],
         raise MalmoiError("M155", path=where, problem=f"{len(splits[whole])} examples are too few to be divided into {', '.join(parts)}")
     for split, examples in parts.items():
         splits[split] = examples
-        said[split] = (
-            f"{len(examples)} of the {len(read[whole])} examples of the published {whole} file, "
-            "chosen by a hash; those of one text stay together"
-        )
+        how = f"{len(examples):,} of the {len(read[whole]):,} examples for {whole}, chosen by a hash; those of one text stay together"
+        said[split] = f"{how} ({made[whole]})" if whole in made else how
     return Splits(**splits, made=said)
 
 
