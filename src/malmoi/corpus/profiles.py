@@ -33,10 +33,10 @@ def web_ko() -> CorpusSpec:
             RepairSpec(),
             NormalizeSpec(),
             NoiseSpec(),
+            LengthSpec(characters=10, words=1),  # as KcBERT; people write whole sentences without a space
             LanguageSpec(language="ko"),
             ForeignSpec(),
-            LengthSpec(characters=20, words=3),
-            SymbolsSpec(letters=0.5, word=20),
+            SymbolsSpec(letters=0.4, word=40),
             RepetitionSpec(),
             ExactSpec(),
             NearSpec(),
@@ -54,8 +54,8 @@ def web_en() -> CorpusSpec:
             RepairSpec(),
             NormalizeSpec(),
             NoiseSpec(),
-            LanguageSpec(language="en", minimum=0.5),
             LengthSpec(characters=100, words=20),
+            LanguageSpec(language="en", minimum=0.5),
             SymbolsSpec(letters=0.6, word=12),
             RepetitionSpec(),
             ExactSpec(),
@@ -85,7 +85,7 @@ PROFILES: dict[str, Callable[[], CorpusSpec]] = {"web-ko": web_ko, "web-en": web
 
 
 def profile(name: str) -> CorpusSpec:
-    """The profile called `name`. Raises MalmoiError M001 for a name that is not there."""
+    """The profile called `name`. Raises MalmoiError M009 for a name that is not there."""
     if name not in PROFILES:
         raise MalmoiError(
             "M009",

@@ -60,7 +60,9 @@ def test_runs_may_be_left_alone():
     assert normalize(NormalizeSpec(repeats=1))(Document("1", "ㅋㅋㅋ 11")) == Change("ㅋ 11", {"repeats": 1})
 
 
-ODD = st.sampled_from([*"\u200b\u200d\u200c\xad\u0301\u0344\u0323\u115f\u1160\u1161\u11a8\u3164\r\n\t \x00\x85\xa0ㅋㅏ가ᄀaA1#!\ud800👩\ufe0fم〇"])
+ODD = st.sampled_from(
+    [*"\u200b\u200d\u200c\xad\u0301\u0344\u0323\u115f\u1160\u1161\u11a8\u3164\r\n\t \x00\x85\xa0ㅋㅏ가ᄀaA1#!\ud800👩\ufe0fم〇"]
+)
 
 
 @given(st.lists(ODD | st.characters(), max_size=30).map("".join), st.integers(0, 4))
@@ -76,7 +78,22 @@ def test_normalize_is_done_at_once(text, repeats):
     done.encode("utf-8")
 
 
-PARTS = ["\u0301\u0323", "\u0344", "\u200d", "\U0001f3f4\U000e0061", "👨\u200d", "\x00", " a", "\t", "\n", "a", "ab", "\ud800", "ᄀ", "\u3164ㄱㅏ"]
+PARTS = [
+    "\u0301\u0323",
+    "\u0344",
+    "\u200d",
+    "\U0001f3f4\U000e0061",
+    "👨\u200d",
+    "\x00",
+    " a",
+    "\t",
+    "\n",
+    "a",
+    "ab",
+    "\ud800",
+    "ᄀ",
+    "\u3164ㄱㅏ",
+]
 
 
 @pytest.mark.parametrize("part", PARTS)

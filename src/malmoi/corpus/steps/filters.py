@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from malmoi.core.errors import MalmoiError
 from malmoi.corpus.blocks import text_lines
 from malmoi.corpus.document import Document
 from malmoi.corpus.steps.base import Removal, Step
@@ -102,6 +103,8 @@ def blocklist(spec: BlocklistSpec) -> Step:
 
     A word of Latin letters and digits must stand alone; Korean takes particles, so other words count wherever they stand.
     """
+    if spec.file and not Path(spec.file).is_file():
+        raise MalmoiError("M010", path=spec.file, nearest="")
     listed = [*spec.words, *(text_lines([Path(spec.file)]) if spec.file else [])]
     words = sorted({word.strip().lower() for word in listed if word.strip()})
     if not words:

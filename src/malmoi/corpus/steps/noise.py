@@ -31,11 +31,11 @@ TAG = re.compile(
     r"<!--.{0,1000}?-->|</?(?:a|abbr|article|aside|audio|b|big|blockquote|body|br|button|center|cite|code|dd|del|div|dl|dt|em|embed|figcaption"
     r"|figure|font|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|label|li|link|meta|nav|object|ol|option|p|param|pre|s|script"
     r"|section|select|small|source|span|strike|strong|style|sub|sup|table|tbody|td|textarea|tfoot|th|thead|title|tr|tt|u|ul|video)"
-    r"(?:\s[^<>\n]{0,2000})?/?>",
+    r"(?:\s[^<>=\n]{0,100}=[^<>\n]{0,2000}+)?\s{0,3}/?>",
     re.IGNORECASE,
 )
 HASHTAG = r"#(?![0-9a-fA-F]{3}(?:[0-9a-fA-F]{3})?\b)(?=[0-9_]{0,8}[^\W\d_])\w{1,60}"
-HASHTAGS = re.compile(rf"(?:(?<=^)|(?<=[ .!?~…]))(?:{HASHTAG}[ ,]{{0,3}}){{2,}}(?=[ .!~]{{0,3}}(?:$|@|http))|(?:^|(?<!,) ){HASHTAG} ?$")
+HASHTAGS = re.compile(rf"(?:(?<=^)|(?<=[ .!?~…]))(?:{HASHTAG}[ ,]{{0,3}}){{2,20}}(?=[ .!~]{{0,3}}(?:$|@|http))|(?:^|(?<!,) ){HASHTAG} ?$")
 """At the end of a line: elsewhere a hashtag is a word of its sentence."""
 EMPTY = re.compile(r"[(\[（〈《「『【](?:[ ,;·]{0,8}[,;·])? ?[)\]）〉》」』】]|[(（] ?[,;]")
 BRACKETS = re.compile(r"[()\[\]（）〈〉《》「」『』【】 ,;·]{2,}")
@@ -116,7 +116,13 @@ def _entities(line: str) -> tuple[str, int]:
 
 def _entity(match: re.Match[str]) -> str:
     character = html.unescape(f"&{match[1]};")
-    return " " if character.isspace() else character if character.isprintable() and not unicodedata.combining(character[0]) else ""
+    return (
+        " "
+        if character.isspace()
+        else character
+        if character.isprintable() and character != "\ufffd" and not unicodedata.combining(character)
+        else ""
+    )
 
 
 def _brackets(line: str) -> tuple[str, int]:
