@@ -17,9 +17,10 @@ h1 b { color: var(--is); font-weight: inherit }
 h2 { font-size: 22px; letter-spacing: -.01em; margin: 72px 0 4px }
 h3 { font-size: 15px; margin: 26px 0 8px }
 h2 + p { color: var(--soft); margin: 0 0 20px; max-width: 68ch }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 1px; margin: 34px 0 0; background: var(--line);
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); margin: 34px 0 0; background: var(--card);
   border: 1px solid var(--line); border-radius: 10px; overflow: hidden }
-.facts div { background: var(--card); padding: 14px 18px }
+.facts div { box-shadow: 0 0 0 .5px var(--line); padding: 14px 18px }
+.facts span { display: block; line-height: 1.4 }
 .facts b { display: block; font-size: 23px; line-height: 1.3; font-weight: 620; letter-spacing: -.01em }
 .facts span { color: var(--soft); font-size: 13px }
 .scroll { overflow-x: auto }
