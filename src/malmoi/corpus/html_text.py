@@ -44,7 +44,8 @@ LABELS = re.compile(
     r"(?:share|share this|tweet|print|e-?mail|facebook|twitter|kakaotalk|log ?in|sign (?:in|up)|subscribe|reply|advertisement|caption|image"
     r"|photo|teilen|drucken|anzeige|werbung|foto|publicidad|publicité|reklama"
     r"|로그인|회원 ?가입|더 ?보기|공유(?:하기)?|인쇄(?:하기)?|스크랩|좋아요|구독(?:하기)?|글자 ?크기|목록(?:으로)?"
-    r"|(?:이전|다음) ?(?:글|기사)|댓글(?: ?(?:쓰기|달기|보기))?|관련 ?기사|url ?복사|본문 ?바로가기|메뉴|닫기|맨 ?위로|광고)[\s\d:.,()+>»-]*",
+    r"|(?:이전|다음) ?(?:글|기사)|댓글(?: ?(?:쓰기|달기|보기))?|관련 ?기사|url ?복사|본문 ?바로가기|메뉴|닫기|맨 ?위로|광고)"
+    r"[\s\d:.,()+>»-]*",
     re.IGNORECASE,
 )
 """Whole lines that are buttons."""
