@@ -72,18 +72,22 @@ def look_around(model: Model) -> None:
     filled from beside them; until then it knows word frequencies. Here the first K dimensions of the positions (K = width of a head)
     are waves, which are turned by a rotation where the position moves by a distance (Vaswani et al. 2017, section 3.5), so that
     queries that turn them and keys that do not meet at that distance. Trockman and Kolter 2023 ("Mimetic initialization of
-    self-attention layers") do the like for what trained models look like. The architecture is BERT's, unchanged.
+    self-attention layers") do the like for what trained models look like. The architecture is BERT's, unchanged. The waves take at most a
+    quarter of the table, so that tokens and positions weigh alike.
     """
     front, parts = model.frontend, [part for part in _parts(model.backbone) if isinstance(part, Attention)]
     assert isinstance(front, TokenEmbedding) and front.positions is not None, "heads find their neighbours by learned positions"
     length, table = front.positions.shape
-    width = min(parts[0].out.in_features // parts[0].heads, table)
+    width = min(parts[0].out.in_features // parts[0].heads, table // 4)
     front.positions[:, :width] = WAVES * waves(length, width)
     others = STD**2 * (2 if front.types is not None else 1)  # what tokens and types add to each dimension
     total = math.sqrt(others + STD**2 * (1 - width / table) + WAVES**2 / 2 * width / table)
     gain = math.sqrt(2 * SHARPNESS * math.sqrt(width) / width) * total / WAVES  # the norm of the front-end divides by `total`
-    projection = front.projection.weight if isinstance(front.projection, nn.Linear) else torch.eye(table)
-    read_KD = gain * torch.linalg.pinv(projection)[:width]
+    read_ED = torch.eye(table)
+    if isinstance(front.projection, nn.Linear):
+        nn.init.normal_(front.projection.weight, std=table**-0.5)  # vectors keep their length behind a narrow table
+        read_ED = torch.linalg.pinv(front.projection.weight)
+    read_KD = gain * read_ED[:width]
     for attention in {id(part): part for part in parts}.values():
         q_HKD, k_HKD, _ = attention.qkv.weight.view(3, attention.heads, -1, attention.out.in_features)
         for head in range(attention.heads):
