@@ -132,34 +132,37 @@ def pair(name: str, vocabulary: Subwords, sample: Sample, arguments: argparse.Na
         seconds=60 * arguments.minutes,
         snapshots=arguments.points,
     )
-    minutes, run = arguments.minutes, place / "ours"
-    begun(name, [*settings, f"training.minutes={minutes}"], arguments.corpus, arguments.valid, work, run)
-    cores = (None, None) if arguments.alternate else tuple(sorted(os.sched_getaffinity(0))[:2])
-    threads = arguments.threads if arguments.alternate else 1
+    minutes, run, only = arguments.minutes, place / "ours", arguments.only
+    cores = (None, None) if arguments.alternate or only else tuple(sorted(os.sched_getaffinity(0))[:2])
+    threads = arguments.threads if arguments.alternate or only else 1
+    answer: dict[str, Any] = {"job": {key: value for key, value in job.facts().items() if key not in ("work", "out")}, "threads": threads}
     with ThreadPoolExecutor(1 if arguments.alternate else 2) as pool:
-        mine = pool.submit(
-            train_ours, name, settings, arguments.corpus, arguments.valid, work, run, minutes=minutes, threads=threads, core=cores[0]
-        )
-        other = pool.submit(run_theirs, job, place / "theirs", threads=threads, core=cores[-1])
-        found = mine.result()
-        other.result()
-    scored = score_snapshots(place / "theirs", sample)
-    final = sample.score_run(run)
-    return {"job": job.facts(), "malmoi": {**found, "score": final}, "transformers": {"training": scored[-1], "curve": scored}}
+        if only != "transformers":
+            begun(name, [*settings, f"training.minutes={minutes}"], arguments.corpus, arguments.valid, work, run)
+            given = (name, settings, arguments.corpus, arguments.valid, work, run)
+            mine = pool.submit(train_ours, *given, minutes=minutes, threads=threads, core=cores[0])
+        if only != "malmoi":
+            pool.submit(run_theirs, job, place / "theirs", threads=threads, core=cores[-1]).result()
+            scored = score_snapshots(place / "theirs", sample)
+            answer["transformers"] = {"training": scored[-1], "curve": scored}
+        if only != "transformers":
+            answer["malmoi"] = {**mine.result(), "score": sample.score_run(run)}
+    return answer
 
 
 def told(name: str, found: dict[str, Any]) -> str:
     """A table: both curves, both ends."""
-    ours, theirs = found["malmoi"], found["transformers"]
-    lines = [
-        f"{name}: malmoi {ours['training']['tokens_per_second']:,.0f} tokens/s, transformers {theirs['training']['tokens_per_second']:,.0f}"
-    ]
-    for label, points in (("malmoi", ours["curve"]), ("transformers", theirs["curve"])):
-        for point in points:
+    lines = []
+    for label in ("malmoi", "transformers"):
+        if label not in found:
+            continue
+        side = found[label]
+        lines.append(f"{name}: {label} {side['training']['tokens_per_second']:,.0f} tokens/s")
+        for point in side["curve"]:
             shown = {key.removeprefix("valid_"): value for key, value in point.items() if key.startswith("valid_") or label != "malmoi"}
-            lines.append(f"  {label:12} {point['seconds']:7.0f} s  " + "  ".join(f"{key} {value:.4g}" for key, value in shown.items()))
-    for key, value in ours["score"].items():
-        lines.append(f"  {key:28} malmoi {value:12.4f}   transformers {theirs['training'].get(key, float('nan')):12.4f}")
+            lines.append(f"  {point['seconds']:7.0f} s  " + "  ".join(f"{key} {value:.4g}" for key, value in shown.items()))
+        score = side.get("score", side["training"])
+        lines.append("  at the end  " + "  ".join(f"{key} {value:.4f}" for key, value in score.items() if isinstance(value, float)))
     return "\n".join(lines)
 
 
@@ -175,6 +178,7 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="PATH=VALUE", help="of malmoi's recipes")
     parser.add_argument("--alternate", action="store_true", help="one after the other, with --threads threads")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=("malmoi", "transformers"), help="one side, with --threads; the other's figures are kept")
     parser.add_argument("--points", type=int, default=8, help="of the other side's curve")
     parser.add_argument("--valid-tokens", type=int, default=100_000, help="of the held-out text, for the last scores of both")
     parser.add_argument("--size", type=int, default=8_000, help="pieces of the vocabulary")
@@ -195,7 +199,10 @@ def main() -> None:
         facts = {"recipe": name, "minutes": arguments.minutes, "theirs": arguments.theirs, "alternate": arguments.alternate}
         facts |= {"settings": [*WIDE, *arguments.settings], "valid_tokens": len(sample.text.ids), "pieces": len(vocabulary)}
         suffix = "" if arguments.theirs == "shipped" else f"_{arguments.theirs}"
-        finish(f"learning_{name}", {**facts, **found}, arguments.out / f"learning_{name}{suffix}.json", quiet=True)
+        place = arguments.out / f"learning_{name}{suffix}.json"
+        before = json.loads(place.read_text()) if arguments.only and place.is_file() else {}
+        kept = {side: before[side] for side in ("malmoi", "transformers") if side in before}
+        finish(f"learning_{name}", {**facts, **kept, **found}, place, quiet=True)
         print(told(name, found), flush=True)
     sys.exit(1 if failed else 0)
 
