@@ -41,8 +41,6 @@ LAST = {"manifest.json-written", "manifest.json-renamed", "artifact-sealed", "ar
 """Reached in each shard, for the decisions and at the end: killed at several of them."""
 CASES = [(place, 1) for place in PLACES] + [(place, times) for place in sorted(LAST) for times in (2, 4, 5)]
 CASES += [("manifest.json-written", 8)]
-    [(place, 1) for place in PLACES] + [(place, times) for place in sorted(LAST) for times in (2, 4, 5)] + [("manifest.json-written", 8)]
-)
 
 
 SIZE = 30_000

@@ -131,11 +131,11 @@ class _Work:
         if not steps:
             return None, 0.0
         place = self._place({"format": FORMAT, "maps": [str(path.parent.name) for path in maps]}, "decisions")
-        begun = time.perf_counter()
+        begun = time.process_time()
         if not whole(place, decisions.KIND):
             self._heard.stage("finding duplicates")
             decisions.write_decisions(maps, steps, out=place)
-        return place, time.perf_counter() - begun
+        return place, time.process_time() - begun
 
     def _write(self, maps: Sequence[Path], decided: Path | None) -> list[Path]:
         """The second halves of all shards."""

@@ -50,7 +50,7 @@ class MapTask:
 def map_shard(task: MapTask) -> None:
     """Write the artifact of a shard at `task.out`. Raises MalmoiError M143, M005, and OSError for a disk that is full."""
     refuse_other_versions(task.versions)
-    begun = time.perf_counter()
+    begun = time.process_time()
     with writing(task.out, KIND) as (place, facts):
         steps = phases(task.spec)
         tally = Tally(steps.names)
@@ -65,7 +65,7 @@ def map_shard(task: MapTask) -> None:
                     kept.add(document.id, document.text, _json(document.meta), item.told, characters=len(document.text))
                     signing.add(document.text)
             signing.finish()
-        tally.rest("write", time.perf_counter() - begun)
+        tally.rest("write", time.process_time() - begun)
         write_json(place / "tally.json", tally.json())
         facts.update(documents=reading.documents, chunks=signing.chunks)
 
@@ -98,10 +98,10 @@ class _Signing:
             return
         found = []
         for name, step in self._steps:
-            begun = time.perf_counter()
+            begun = time.process_time()
             found.append(sign(self._texts, [step]))
-            self._tally.steps[name].seconds += time.perf_counter() - begun
-            self._tally.spent("sign", time.perf_counter() - begun)
+            self._tally.steps[name].seconds += time.process_time() - begun
+            self._tally.spent("sign", time.process_time() - begun)
         _together(found).save(self._place / f"signatures-{len(self.chunks):05d}.npz")
         self.chunks.append(len(self._texts))
         self._texts, self._characters = [], 0
@@ -120,6 +120,8 @@ class _Reading:
         self._reading, self._tally, self._removed = reading, tally, removed
         self._record = tally.steps[READ]
         self._extractor: Extractor | None = None
+        self._waited = 0.0
+        """Seconds in which another process took pages apart."""
         self.documents = 0
         """What was met, whatever became of it."""
 
@@ -128,7 +130,7 @@ class _Reading:
         with ExitStack() as resources:
             batch: list[Item] = []
             characters = 0
-            begun = time.perf_counter()
+            begun = time.process_time()
             for raw in records(shard, self._reading):
                 self.documents += 1
                 found = raw if isinstance(raw, Refused) else self._document(raw, resources)
@@ -139,7 +141,7 @@ class _Reading:
                 characters += len(found.text)
                 if characters >= BATCH or len(batch) >= DOCUMENTS:
                     yield from self._counted(batch, begun)
-                    batch, characters, begun = [], 0, time.perf_counter()
+                    batch, characters, begun = [], 0, time.process_time()
             yield from self._counted(batch, begun)
 
     def _counted(self, items: list[Item], begun: float) -> Iterator[list[Item]]:
@@ -154,7 +156,7 @@ class _Reading:
                         self._refuse(Refused(item.document.id, "surrogate", "half of a surrogate pair", item.document.text[:EXCERPT]))
                 items = whole
                 self._tally.before.add([item.document.text for item in items])
-        seconds = time.perf_counter() - begun
+        seconds, self._waited = time.process_time() - begun + self._waited, 0.0
         totals = totals_of(items)
         self._record.before, self._record.after = added(self._record.before, totals), added(self._record.after, totals)
         self._record.seconds += seconds
@@ -178,7 +180,9 @@ class _Reading:
         self._record.counts[decoded.charset] = self._record.counts.get(decoded.charset, 0) + 1
         if self._extractor is None:
             self._extractor = resources.enter_context(Extractor(self._reading))
+        begun = time.perf_counter()
         page = self._extractor.extract(data, charset=decoded.charset)
+        self._waited += time.perf_counter() - begun
         if isinstance(page, Failed):
             return Refused(raw.id, page.reason, page.detail, decoded.text[:EXCERPT])
         return Document(raw.id, page.text, {**raw.meta, "title": page.title} if page.title else raw.meta)

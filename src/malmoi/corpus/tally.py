@@ -5,7 +5,7 @@
     steps    in order, first "read", one object a step:
              name      "read", or the kind of the step (a second one of a kind is "noise-2")
              in, out   [documents, characters, words] before and after it
-             seconds   of computing, summed over workers (duplicates: see stages "sign" and "decide")
+             seconds   of the processor, summed over workers (what deciding on duplicates takes stands in the stage "decide")
              changed   documents that stayed with another text
              reasons   {reason: [documents, characters]} of those that went
              taken     {reason: [parts, characters]} cut out of documents that stayed

@@ -43,7 +43,7 @@ class WriteTask:
 def write_shard(task: WriteTask) -> None:
     """Write the artifact of a shard at `task.out`. Raises MalmoiError M143, M005, and OSError for a disk that is full."""
     refuse_other_versions(task.versions)
-    begun, steps = time.perf_counter(), phases(task.spec)
+    begun, steps = time.process_time(), phases(task.spec)
     names = [name for name, _ in (*steps.together, *steps.after)]
     with writing(task.out, KIND) as (place, _):
         tally = Tally(names)
@@ -62,7 +62,7 @@ def write_shard(task: WriteTask) -> None:
                 tally.after.add([item.document.text for item in items])
                 for item in items:
                     _keep(item, splits, tally, task.spec)
-        tally.rest("write", time.perf_counter() - begun)
+        tally.rest("write", time.process_time() - begun)
         write_json(place / "tally.json", tally.json())
 
 
