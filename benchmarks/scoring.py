@@ -1,6 +1,6 @@
 """One score for both sides: the same held-out rows under the same masks, by malmoi's evaluator, transformers' models imported into it.
 
-Masked models: mean nats and accuracy in the gaps. Two formats, for each side is trained on one of them: rows (pieces of documents,
+Masked models: mean nats and accuracy in the gaps that read the mask. Two formats, for each side is trained on one of them: rows (pieces of documents,
 positions from 0 in each, no attention between them) and blocks (a stream cut every 128 tokens, as run_mlm.py trains). ELECTRA: the
 generator's gaps, and what the discriminator tells of each token. Causal models: exact perplexity and bits a byte of whole documents, and
 nats in blocks.
@@ -80,9 +80,10 @@ class Sample:
         for batch in batches:
             view = masked(batch, self.vocabulary.marks, size=len(self.vocabulary), rate=0.15, **shares)
             score = objective.score(view)
-            nats += float(score.nll.double().sum())
-            right += int(score.hit.sum())
-            count += int((view.targets["masked"] >= 0).sum())
+            asked = (view.targets["masked"] >= 0) & (view.ids == self.vocabulary.marks.mask)
+            nats += float(score.nll[asked].double().sum())
+            right += int(score.hit[asked].sum())
+            count += int(asked.sum())
             for name, (good, of) in score.counts.items():
                 before = tasks.setdefault(name, [0, 0])
                 tasks[name] = [before[0] + good, before[1] + of]
