@@ -40,7 +40,7 @@ def _plain(text: str) -> str:
 
 
 def glue(path: Path, examples: Sequence[Any], predictions: Sequence[Prediction]) -> None:
-    """GLUE's .tsv (gluebenchmark.com/faq): `index` from 0 and `prediction`, in the order of the test file. Also for tasks without a form."""
+    """GLUE's .tsv (gluebenchmark.com/faq): `index` from 0 and `prediction`, in the order of the file. Also for tasks without a form."""
     told = (prediction for _, prediction in _paired(examples, predictions))
     _lines(path, ["index\tprediction", *(f"{index}\t{_number(one)}" for index, one in enumerate(told))])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def _pairs(source: Source, tags: Mapping[str, str]) -> list[InContext]:
 
 
 def kobest_wic(source: Source) -> list[InContext]:
-    """KoBEST-WiC: columns Target, SENTENCE1, SENTENCE2, ANSWER; the word stands in brackets, or at its first place in the sentence."""
+    """KoBEST-WiC: columns Target, SENTENCE1, SENTENCE2, ANSWER; the word stands in [brackets], or else where
+    it first occurs in the sentence."""
     spelled = {"TRUE": "True", "FALSE": "False", "1": "True", "0": "False"}
     found: list[InContext] = []
     for line, row in rows(source, needed=("Target", "SENTENCE1", "SENTENCE2")):
@@ -72,10 +74,11 @@ def kobest_wic(source: Source) -> list[InContext]:
 
 
 def _marked(source: Source, line: int, text: str, word: str) -> tuple[str, tuple[int, int]]:
-    """The sentence without brackets around the word, and where that stands."""
-    begin = text.find(f"[{word}]")
-    if begin >= 0:
-        return text.replace(f"[{word}]", word, 1), (begin, begin + len(word))
+    """The sentence without the brackets around the word, and where that stands."""
+    marked = re.search(rf"\[({re.escape(word)})\]", text) or re.search(r"\[([^\]]+)\]", text)
+    if marked:
+        begin, inside = marked.start(), marked[1]
+        return text[:begin] + inside + text[marked.end() :], (begin, begin + len(inside))
     begin = text.find(word)
     if begin < 0 or not word:
         raise source.broken(f"line {line}", f"the word {word!r} does not stand in its sentence")

@@ -44,23 +44,22 @@ SIGNS: tuple[tuple[str, frozenset[str]], ...] = (
 )
 """(tasks, what is found in their files: keys, columns, shapes); the first that fits wholly tells."""
 LOOKED_AT = 8
-"""Files that are opened for it, and characters of each."""
+"""Files that are opened for it."""
 HEAD = 100_000
+"""Characters of each."""
 
 
 def looks(found: Sequence[Source], *, but: str) -> str:
     """`; it looks like files of X`, or nothing where none fits. but: the task that was asked for."""
-    for source in [source for source in found if source.name.endswith((".json", ".jsonl", ".data"))] + list(found):
+    told = sorted(found, key=lambda source: not source.name.endswith((".json", ".jsonl", ".data")))
+    for source in told[:LOOKED_AT]:
         try:
             signs = _signs(source.text()[:HEAD])
         except MalmoiError:
             continue
-        for name, wanted in SIGNS:
-            if wanted <= signs and name != but:
-                return f"; {source.name} looks like a file of {name}"
-        found = found[1:]
-        if len(found) == 0:
-            break
+        fitting = next((name for name, wanted in SIGNS if wanted <= signs and name != but), "")
+        if fitting:
+            return f"; {source.name} looks like a file of {fitting}"
     return ""
 
 
