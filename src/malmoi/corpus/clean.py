@@ -71,6 +71,9 @@ def clean(
             if failure.errno in FULL:
                 raise MalmoiError("M145", path=place, problem=failure.strerror) from failure
             raise
+        finally:
+            for folder in (place / "work").glob("*"):
+                sweep(folder)  # workers that were ended leave halves behind
 
 
 @dataclass(frozen=True)

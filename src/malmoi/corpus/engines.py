@@ -42,7 +42,7 @@ def run(
 ) -> Iterator[tuple[str, R]]:
     """(name, `function(argument)`) of every task, as they are finished. Tasks are drawn when there is somebody to do them.
 
-    local: one worker is this process; several are one process a task. A process that dies is told to `notice`, and its task is done once
+    local: one worker is this process; several are processes of their own. One that dies is told to `notice`, and its task is done once
     more. ray: on the cluster at `address`, or on one of `workers` processes here; all machines must see the same files.
     What a function raises is raised here, and everything that runs is ended. Raises MalmoiError M141 for a task whose process died again,
     M005 without Ray.
@@ -54,49 +54,70 @@ def run(
 
 
 @dataclass
-class _Running:
-    name: str
-    argument: Any
+class _Worker:
+    """A process, the way to it, and what it is doing."""
+
     process: Any
-    again: bool
-    """Whether it died before."""
+    connection: Connection
+    name: str = ""
+    argument: Any = None
+    again: bool = False
+    """Whether a process died at it before."""
+
+    def take(self, name: str, argument: Any, *, again: bool = False) -> None:
+        """Do that next."""
+        self.name, self.argument, self.again = name, argument, again
+        self.connection.send(argument)
 
 
 def _in_processes(function: Callable[[A], R], tasks: Iterable[tuple[str, A]], workers: int, notice: Notice) -> Iterator[tuple[str, R]]:
-    context = _context(function.__module__)
-    waiting, running = iter(tasks), dict[Any, _Running]()
-
-    def start(name: str, argument: A, again: bool) -> None:
-        mine, its = context.Pipe(duplex=False)
-        process = context.Process(target=_child, args=(its, function, argument), daemon=True)
-        process.start()
-        its.close()
-        running[mine] = _Running(name, argument, process, again)
-
+    waiting, busy, idle = iter(tasks), dict[Any, _Worker](), list[_Worker]()
     try:
         while True:
-            while len(running) < workers and (task := next(waiting, None)) is not None:
-                start(*task, again=False)
-            if not running:
+            while len(busy) < workers and (task := next(waiting, None)) is not None:
+                worker = idle.pop() if idle else _started(function)
+                busy[worker.connection] = worker
+                worker.take(*task)
+            if not busy:
                 return
-            for connection in wait(list(running)):
-                done, result = _received(connection)  # type: ignore[arg-type]
-                task_done = running.pop(connection)
-                task_done.process.join()
+            for connection in wait(list(busy)):
+                worker = busy.pop(connection)
+                done, result = _received(worker.connection)
                 if done:
-                    yield task_done.name, result
+                    idle.append(worker)
+                    yield worker.name, result
                 elif isinstance(result, BaseException):
                     raise result
-                elif task_done.again:
-                    raise _died(task_done.name, _how(task_done.process.exitcode))
                 else:
-                    notice(f"{task_done.name}: its process {_how(task_done.process.exitcode)}; it is done once more.")
-                    start(task_done.name, task_done.argument, again=True)
+                    worker = _replaced(worker, function, notice)
+                    busy[worker.connection] = worker
     finally:
-        for left in running.values():
+        for left in (*busy.values(), *idle):
             left.process.kill()
-        for left in running.values():
+        for left in (*busy.values(), *idle):
             left.process.join()
+
+
+def _started(function: Callable[[A], R]) -> _Worker:
+    context = _context(function.__module__)
+    mine, its = context.Pipe()
+    process = context.Process(target=_serve, args=(its, function), daemon=True)
+    process.start()
+    its.close()
+    return _Worker(process, mine)
+
+
+def _replaced(worker: _Worker, function: Callable[[A], R], notice: Notice) -> _Worker:
+    """Another worker for what one died at. Raises MalmoiError M141 if it is the second time."""
+    worker.process.join()
+    how = _how(worker.process.exitcode)
+    if worker.again:
+        next = "with fewer --workers each has more memory."
+        raise MalmoiError("M141", name=worker.name, problem=f"its process {how}, twice", next=next)
+    notice(f"{worker.name}: its process {how}; it is done once more.")
+    other = _started(function)
+    other.take(worker.name, worker.argument, again=True)
+    return other
 
 
 def _context(module: str) -> Any:
@@ -113,16 +134,16 @@ def _received(connection: Connection) -> tuple[bool, Any]:
     try:
         done, result = connection.recv()
     except (EOFError, ConnectionError):
-        done, result = False, None
-    connection.close()
+        return False, None
     return done, result
 
 
-def _child(connection: Connection, function: Callable[[Any], Any], argument: Any) -> None:
-    """One task in a process of its own, which ends with the one that started it."""
+def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
+    """Task after task, in a process that ends with the one that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process ends the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    connection.send(_outcome(function, argument))
+    while True:
+        connection.send(_outcome(function, connection.recv()))
 
 
 def _end_with_parent() -> None:
@@ -150,10 +171,6 @@ def _how(status: int | None) -> str:
         killed = f"was killed ({signal.Signals(-status).name})"
         return killed + (", perhaps for want of memory" if -status == signal.SIGKILL else "")
     return f"ended with status {status}"
-
-
-def _died(name: str, how: str) -> MalmoiError:
-    return MalmoiError("M141", name=name, problem=f"its process {how}, twice", next="with fewer --workers each has more memory.")
 
 
 def _on_ray(

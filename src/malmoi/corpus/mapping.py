@@ -31,8 +31,8 @@ from malmoi.corpus.steps.spec import CorpusSpec, Global, ReadingSpec
 from malmoi.corpus.tally import Tally
 
 KIND = "corpus-map"
-BATCH, DOCUMENTS = 1 << 20, 1 << 12
-"""Characters, and documents, that go through the steps at a time."""
+BATCH, DOCUMENTS = 1 << 18, 128
+"""Characters, and documents, that go through the steps at a time: few enough that what steps remember of a text still serves the next."""
 SIGNED, SIGNED_DOCUMENTS = 8 << 20, 1 << 17
 """Characters, and documents, of one file of signatures."""
 

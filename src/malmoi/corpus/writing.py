@@ -60,8 +60,7 @@ def write_shard(task: WriteTask) -> None:
                 reached("write-batch")
                 items = chain(together(items, decided))
                 tally.after.add([item.document.text for item in items])
-                for item in items:
-                    _keep(item, splits, tally, task.spec)
+                _keep(items, splits, tally, task.spec)
         tally.rest("write", time.process_time() - begun)
         write_json(place / "tally.json", tally.json())
 
@@ -72,11 +71,15 @@ def split_of(id: str, *, valid: float, test: float) -> str:
     return "test" if place < test else "valid" if place < test + valid else "train"
 
 
-def _keep(item: Item, splits: dict[str, Rows], tally: Tally, spec: CorpusSpec) -> None:
-    document = item.document
-    name = split_of(document.id, valid=spec.valid, test=spec.test)
-    splits[name].add(document.id, document.text, _dumped(document.meta), item.told, characters=len(document.text))
-    tally.splits[name] = added(tally.splits[name], [1, len(document.text), item.words])
+def _keep(items: list[Item], splits: dict[str, Rows], tally: Tally, spec: CorpusSpec) -> None:
+    """Write documents down, each in its split."""
+    names = [split_of(item.document.id, valid=spec.valid, test=spec.test) for item in items]
+    for name, item in zip(names, items, strict=True):
+        document = item.document
+        splits[name].add(document.id, document.text, _dumped(document.meta), item.told, characters=len(document.text))
+    for name in SPLITS:
+        chosen = [item for split, item in zip(names, items, strict=True) if split == name]
+        tally.splits[name] = added(tally.splits[name], totals_of(chosen))
 
 
 def _items(first: Path) -> Iterator[list[Item]]:

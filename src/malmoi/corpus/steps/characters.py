@@ -16,6 +16,8 @@ HAN = ((0x3005, 0x3005), (0x3007, 0x3007), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (
 KANA = ((0x3041, 0x3096), (0x309D, 0x309F), (0x30A1, 0x30FA), (0x30FC, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F))
 SHORT = 150
 """Characters below which a pattern is faster than an array."""
+REMEMBERED = 1 << 16
+"""Characters of the longest text whose answer is kept (256 of them: 33 MB)."""
 SPACE, HANGUL_, LATIN_, HAN_, KANA_, LETTER, OTHER = range(7)
 
 
@@ -36,11 +38,17 @@ class Made(NamedTuple):
         return self.hangul + self.latin + self.han + self.kana + self.letter
 
 
-@lru_cache(maxsize=1)
 def made(text: str) -> Made:
-    """The characters of `text`. Several steps ask for the same text one after the other: the last answer is kept."""
+    """The characters of `text`. Several steps ask for the texts of a batch one after the other: answers are kept for a while."""
+    return _remembered(text) if len(text) <= REMEMBERED else _counted(text)
+
+
+def _counted(text: str) -> Made:
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     return Made(*np.bincount(_classes()[codes], minlength=7).tolist())
+
+
+_remembered = lru_cache(maxsize=256)(_counted)
 
 
 def repeats(text: str, times: int) -> bool:
