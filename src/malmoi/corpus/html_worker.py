@@ -56,7 +56,7 @@ def limit_memory(megabytes: int) -> None:
 def answer_page(page: bytes, charset: str, extract: Callable[[str], dict[str, Any]], seconds: float) -> dict[str, Any]:
     """The answer to one page. A page that takes too long ends the process: no handler stands between the timers and the kernel."""
     try:
-        text = page.decode(charset)
+        text = page.decode(charset).removeprefix("\ufeff")
     except (UnicodeDecodeError, LookupError) as failure:
         return {"reason": "charset", "detail": str(failure)}
     signal.setitimer(signal.ITIMER_PROF, seconds)
