@@ -5,7 +5,7 @@
 TEXT: articles between empty lines. `planted`: 300 of the documents (articles; lines) once more with 3% of their words replaced, among
 all others in random order; a planted pair is found when one document stands in the place of the other. What else goes is held against
 its exact Jaccard similarity (sets of character 5-grams, in plain Python) with the document that stays. `speed`: one core, processor
-time, best of three. `decide`: synthetic Korean documents of 20 words (5% copies, 10% with a word replaced, 60% with a common line) in
+time, best of three. `decide`: Korean-like documents of 20 words (5% copies, 10% with a word replaced, 40% with one of two long lines) in
 files of 20,000, decided in a fresh process. `datasketch`, if it is installed: its MinHash (112 permutations, 14 x 8, no check) on the
 same n-grams of the first of the planted lines.
 """
@@ -36,6 +36,13 @@ from malmoi.corpus.steps.spec import DecontaminateSpec, ExactSpec, Global, NearS
 STEPS: tuple[Global, ...] = (ExactSpec(), NearSpec(), ParagraphsSpec())
 PLANTED = 300
 SHARD = 20_000
+FEET = (
+    "",
+    "\n홈으로",
+    "\n홈으로",
+    "\n모든 쪽에 있는 꼬리말: 이용 약관, 개인 정보 처리 방침",
+    "\n이 글의 저작권은 글쓴이에게 있으며 무단 전재를 금합니다",
+)
 
 
 def grams(text: str) -> set[str]:
@@ -123,19 +130,13 @@ def synthetic(count: int) -> Iterator[list[str]]:
     for begin in range(0, count, SHARD):
         size = min(SHARD, count - begin)
         chosen = words[draw.integers(0, len(words), (size, 20))]
-        kind, source = draw.random(size), draw.integers(0, size, size)
+        kind, own = draw.random(size), np.arange(size)
         again = np.flatnonzero(kind < 0.15)
-        chosen[again] = chosen[np.minimum(source[again], again)]
+        own[again] = draw.choice(np.flatnonzero(kind >= 0.15), len(again))
+        chosen = chosen[own]
         near = np.flatnonzero((kind >= 0.05) & (kind < 0.15))
         chosen[near, draw.integers(0, 20, len(near))] = words[draw.integers(0, len(words), len(near))]
-        foot = [
-            "",
-            "",
-            "\n모든 쪽에 있는 꼬리말: 이용 약관, 개인 정보 처리 방침",
-            "\n이 글의 저작권은 글쓴이에게 있으며 무단 전재를 금합니다",
-            "\n홈으로",
-        ]
-        yield [" ".join(row) + foot[number % 5] for number, row in enumerate(chosen)]
+        yield [" ".join(row) + FEET[number % 5] for number, row in zip(own, chosen, strict=True)]
 
 
 def decision(count: int) -> dict[str, Any]:
