@@ -2,8 +2,8 @@
 
     python benchmarks/extraction.py --shared ../shared/data [--articles FOLDER]
 
-Three collections with gold answers, each read by malmoi's two modes (bytes in, charset decided by `malmoi.corpus.charset`, extraction in its
-own process with its limits), and by the two libraries as they come, on the decoded text:
+Three collections with gold answers, each read by malmoi's two modes (bytes in, charset decided by `malmoi.corpus.charset`, extraction in
+a process of its own with its limits), and by the two libraries as they come, on the decoded text:
 
 - trafilatura_eval: 990 pages with segments that must and must not appear, white space made equal; precision, recall, accuracy and F1 over
   all segments together, as trafilatura's own evaluation counts them (a page without text is a full miss).

@@ -72,7 +72,7 @@ REQUESTS = re.compile(
 
 PROSE = 25
 """Characters outside links from which on a block counts as prose."""
-NAMED = 0.2
+NAMED = 0.4
 """Largest share of the prose that a box named for boilerplate may hold; with more it is the main text."""
 MAIN = 0.7
 """Share of the prose in the main box."""
