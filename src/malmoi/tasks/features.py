@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,10 @@ from malmoi import __version__
 from malmoi.core.artifact import fingerprint, refuse_full, sweep, sync_file
 from malmoi.core.progress import Progress, Silent
 from malmoi.run import Run
+from malmoi.tasks.places import Places, within
 from malmoi.use import encoder_of
 from malmoi.vocab import Subwords
-from malmoi.vocab.tokenizer_file import engine, nfc
+from malmoi.vocab.tokenizer_file import nfc
 
 Span = tuple[int, int]
 Stream = Iterator[tuple[list[str], np.ndarray]]
@@ -40,7 +41,7 @@ class Features:
         self._run = run
         self._progress = progress or Silent()
         self._encoder = encoder_of(run)
-        self._engine = engine(run.vocabulary.json) if isinstance(run.vocabulary, Subwords) else None
+        self._places = Places(run.vocabulary) if isinstance(run.vocabulary, Subwords) else None
         self._weights = weights_of(run)
 
     @property
@@ -63,52 +64,44 @@ class Features:
 
     def texts(self, texts: Sequence[str]) -> list[np.ndarray]:
         """(L, 1, D) of each text: the mean over its words or pieces; zeros for a text without any."""
-        wanted = [nfc(text) for text in texts]
-        distinct = list(dict.fromkeys(wanted))
+        distinct = list(dict.fromkeys(texts))
 
         def means() -> Stream:
-            return ((units, pooled[:, None]) for units, pooled in self._encoder.stream(distinct, layer="all", pool="mean"))
+            return ((units, pooled[:, None]) for units, pooled in self._streamed(distinct, pool="mean"))
 
         found = dict(zip(distinct, self._kept("texts", distinct, [1] * len(distinct), means), strict=True))
-        return [found[text] for text in wanted]
+        return [found[text] for text in texts]
 
-    def units(self, texts: Sequence[str]) -> list[tuple[np.ndarray, list[Span]]]:
-        """((L, n, D), where each stands) of each text: its words or pieces, and the characters [begin, end) of each.
-
-        Places are those in the text in NFC.
-        """
-        wanted = [nfc(text) for text in texts]
-        distinct = list(dict.fromkeys(wanted))
+    def units(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """((L, n, D), where each stands (n, 2)) of each text: its words or pieces, and the characters [begin, end) of each."""
+        distinct = list(dict.fromkeys(texts))
         places = self.places(distinct)
-        views = self._kept("units", distinct, [len(each) for each in places], lambda: self._encoder.stream(distinct, layer="all"))
+        views = self._kept("units", distinct, [len(each) for each in places], lambda: self._streamed(distinct))
         found = dict(zip(distinct, zip(views, places, strict=True), strict=True))
-        return [found[text] for text in wanted]
+        return [found[text] for text in texts]
 
     def spans(self, texts: Sequence[str], spans: Sequence[Span]) -> list[np.ndarray]:
-        """(L, 1, D) for each part [begin, end) of a text: the mean of the words or pieces that it touches, or of the nearest one."""
-        asked = [(nfc(text), nfc_span(text, span)) for text, span in zip(texts, spans, strict=True)]
+        """(L, 1, D) for each part [begin, end) of a text: the mean of the words or pieces that it touches, or the one before it."""
+        asked = list(zip(texts, spans, strict=True))
         wanted: dict[str, list[Span]] = {}
         for text, span in dict.fromkeys(asked):
             wanted.setdefault(text, []).append(span)
 
         def means() -> Stream:
             places = self.places(list(wanted))
-            for of_text, where, (units, vectors) in zip(wanted.values(), places, self._encoder.stream(wanted, layer="all"), strict=True):
+            for of_text, where, (units, vectors) in zip(wanted.values(), places, self._streamed(wanted), strict=True):
                 yield units, np.stack([_mean(vectors[:, touched(where, span)]) for span in of_text], axis=1)
 
         keys = list(wanted.items())
-        found = self._kept("spans", keys, [len(of_text) for of_text in wanted.values()], means)
-        views = dict(zip(wanted, found, strict=True))
-        places = {text: {span: place for place, span in enumerate(of_text)} for text, of_text in keys}
-        return [views[text][:, places[text][span] : places[text][span] + 1] for text, span in asked]
+        views = dict(zip(wanted, self._kept("spans", keys, [len(of_text) for of_text in wanted.values()], means), strict=True))
+        order = {text: {span: place for place, span in enumerate(of_text)} for text, of_text in keys}
+        return [views[text][:, order[text][span] : order[text][span] + 1] for text, span in asked]
 
-    def places(self, texts: Sequence[str]) -> list[list[Span]]:
-        """The characters [begin, end) of each word or piece of each text (in NFC, without the white space around it)."""
-        normal = [nfc(text) for text in texts]
-        if self._engine is None:
-            return [found_words(self._encoder.split(text), text) for text in normal]
-        encoded = self._engine.encode_batch(normal, add_special_tokens=False)
-        return [[_trimmed(text, span) for span in each.offsets] for text, each in zip(normal, encoded, strict=True)]
+    def places(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The characters [begin, end) of each word or piece of each text, (n, 2) int64."""
+        if self._places is not None:
+            return [edges for _, edges in self._places.of(texts)]
+        return [found_words(self._encoder.split(nfc(text)), text) for text in texts]
 
     def known(self, words: Sequence[str]) -> list[bool]:
         """Whether the model has vectors of its own for these words: not so if it knows them as unknown alone."""
@@ -118,6 +111,9 @@ class Features:
         if self._run.spec.model.frontend.kind == "character_cnn":
             return [bool(word) for word in words]
         return [bool((vocabulary.encode([word]) != vocabulary.encode(["\n"])).all()) for word in words]
+
+    def _streamed(self, texts: Iterable[str], *, pool: str = "none") -> Stream:
+        return self._encoder.stream(map(nfc, texts), layer="all", pool=pool)
 
     def _kept(self, what: str, keys: Sequence[object], counts: Sequence[int], make: Callable[[], Stream]) -> list[np.ndarray]:
         """(L, count, D) views of the file for each key; `make` is asked for its vectors, in order, where there is no such file."""
@@ -165,34 +161,21 @@ def weights_of(run: Run) -> str:
     return digest.hexdigest()
 
 
-def touched(places: Sequence[Span], span: Span) -> list[int]:
-    """The units that share a character with `span`; where there is none, the last one that begins before its end, or the first."""
-    begin, end = span
-    inside = [index for index, (first, last) in enumerate(places) if first < end and last > begin]
-    before = [index for index, (first, _) in enumerate(places) if first < end]
-    return inside or before[-1:] or list(range(min(len(places), 1)))
+def touched(places: np.ndarray, span: Span) -> np.ndarray:
+    """The units (numbers) that share a character with `span`; where none does, the last one that begins before its end, or the first."""
+    inside = within(places, *span)
+    before = np.flatnonzero(places[:, 0] < span[1])
+    return inside if len(inside) else before[-1:] if len(before) else np.arange(min(len(places), 1))
 
 
-def found_words(words: Sequence[str], text: str) -> list[Span]:
-    """Where each word stands in the text, one after the other. One that a splitter has rewritten has no characters of its own."""
-    places, at = [], 0
-    for word in words:
+def found_words(words: Sequence[str], text: str) -> np.ndarray:
+    """Where each word stands in the text, one after the other, (n, 2). One that a splitter has rewritten has no characters of its own."""
+    places, at = np.zeros((len(words), 2), np.int64), 0
+    for number, word in enumerate(words):
         start = text.find(word, at)
-        places.append((start, start + len(word)) if start >= 0 else (at, at))
-        at = places[-1][1]
+        places[number] = (start, start + len(word)) if start >= 0 else (at, at)
+        at = int(places[number, 1])
     return places
-
-
-def nfc_span(text: str, span: Span) -> Span:
-    """Where a part of a text stands in the text in NFC."""
-    return span if text.isascii() else (len(nfc(text[: span[0]])), len(nfc(text[: span[1]])))
-
-
-def _trimmed(text: str, span: Span) -> Span:
-    begin, end = span
-    part = text[begin:end]
-    begin += len(part) - len(part.lstrip())
-    return begin, begin + len(part.strip())
 
 
 def _mean(vectors: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Heads on frozen vectors: from the vectors of some examples to a loss and to predictions.
 
-L layers, M vectors of all examples of a batch, one after the other, of which example r has `counts[r]`; R examples, T vectors of the longest
-one, D width, K labels.
+L layers, M vectors of all examples of a batch, one after the other, of which example r has `counts[r]`; R examples, T vectors of the
+longest one, D width, K labels.
 """
 
 from __future__ import annotations
