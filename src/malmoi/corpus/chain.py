@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,11 +54,29 @@ class Chain:
             self._tally.spent("steps", seconds)
             record.before = added(record.before, totals)
             if results.count(None) < len(results):
-                pairs = zip(items, results, strict=True)
-                items = [item for item, result in pairs if result is None or apply(item, result, record=record, removed=self._removed)]
-                totals = totals_of(items)
+                answers = {place: (result, "") for place, result in enumerate(results) if result is not None}
+                items, totals = carried_out(items, answers, totals=totals, record=record, removed=self._removed)
             record.after = added(record.after, totals)
         return items
+
+
+def carried_out(
+    items: list[Item], answers: Mapping[int, tuple[Change | Removal, str]], *, totals: Sequence[int], record: StepTally, removed: Rows
+) -> tuple[list[Item], list[int]]:
+    """The items that are left after what a step said of some of them, and their totals. answers: by place, with the id of the document that
+    stands in its place; totals: of `items`."""
+    documents, characters, words = totals
+    gone = set()
+    for place, (answer, duplicate_of) in answers.items():
+        item = items[place]
+        before = len(item.document.text), item.words
+        if apply(item, answer, record=record, removed=removed, duplicate_of=duplicate_of):
+            characters, words = characters + len(item.document.text), words + item.words
+        else:
+            gone.add(place)
+        characters, words = characters - before[0], words - before[1]
+    left = [item for place, item in enumerate(items) if place not in gone] if gone else items
+    return left, [documents - len(gone), characters, words]
 
 
 def apply(item: Item, result: Change | Removal, *, record: StepTally, removed: Rows, duplicate_of: str = "") -> bool:

@@ -57,6 +57,7 @@ def map_shard(task: MapTask) -> None:
         with Rows(place / "kept.parquet", KEPT) as kept, Rows(place / "removed.parquet", REMOVED) as removed:
             signing = _Signing(place, steps.together, tally)
             chain = Chain(functions(steps.before), tally=tally, removed=removed)
+            tally.rest("start", time.process_time() - begun)
             reading = _Reading(task.spec.reading, tally, removed)
             for items in reading.batches(task.shard):
                 reached("map-batch")

@@ -23,19 +23,19 @@ class Rows:
     """A Parquet file that is there once it has a row."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self._path, self.count = path, 0
+        self._path = path
+        self.count = 0
+        """Rows that are written."""
         self._schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
-        self._columns: list[list[Any]] = [[] for _ in columns]
+        self._waiting: list[tuple[str | int, ...]] = []
         self._characters = 0
         self._writer: Any = None
 
     def add(self, *values: str | int, characters: int) -> None:
         """One row. characters: about how long it is."""
-        for column, value in zip(self._columns, values, strict=True):
-            column.append(value)
-        self.count += 1
+        self._waiting.append(values)
         self._characters += characters
-        if self._characters >= CHARACTERS or len(self._columns[0]) >= ROWS:
+        if self._characters >= CHARACTERS or len(self._waiting) >= ROWS:
             self._flush()
 
     def _flush(self) -> None:
@@ -43,14 +43,15 @@ class Rows:
             repeated = [name for name in _REPEATED if name in self._schema.names]
             settings = {"compression": "zstd", "compression_level": 3, "use_dictionary": repeated, "write_statistics": False}
             self._writer = pq.ParquetWriter(self._path, self._schema, version="2.6", data_page_version="1.0", **settings)
-        arrays = [pa.array(column, type=field.type) for column, field in zip(self._columns, self._schema, strict=True)]
+        columns = zip(*self._waiting, strict=True)
+        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, self._schema, strict=True)]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
-        self._columns = [[] for _ in self._columns]
-        self._characters = 0
+        self.count += len(self._waiting)
+        self._waiting, self._characters = [], 0
 
     def close(self) -> None:
         """Write what is left."""
-        if self._columns[0]:
+        if self._waiting:
             self._flush()
         if self._writer is not None:
             self._writer.close()

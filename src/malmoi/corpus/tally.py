@@ -16,7 +16,7 @@
     before   what the first step got:   {lengths: [documents with 0, 1, 2-3, 4-7, 8-15, ... characters], classes: {class: characters}}
     after    what was kept: the same
     splits   {"train": [documents, characters, words], "valid": ..., "test": ...}
-    stages   {"read", "steps", "sign", "decide", "write": seconds}
+    stages   {"start", "read", "steps", "sign", "decide", "write": seconds}
 """
 
 from __future__ import annotations

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from malmoi.core.artifact import reached, write_json, writing
-from malmoi.corpus.chain import Chain, Item, added, apply, totals_of
+from malmoi.corpus.chain import Chain, Item, added, carried_out, totals_of
 from malmoi.corpus.document import Document
 from malmoi.corpus.duplicates import without
 from malmoi.corpus.phases import functions, phases, refuse_other_versions
 from malmoi.corpus.rows import KEPT, REMOVED, Rows, read_rows
 from malmoi.corpus.steps import Change, Removal, Taken
 from malmoi.corpus.steps.spec import CorpusSpec
-from malmoi.corpus.tally import SPLITS, StepTally, Tally
+from malmoi.corpus.tally import SPLITS, Tally
 
 KIND = "corpus-part"
 
@@ -55,6 +55,7 @@ def write_shard(task: WriteTask) -> None:
                     removed.add(*row, characters=len(row[REMOVED.index("text")]))
             together = _Together({step.kind: name for name, step in steps.together}, tally, removed)
             chain = Chain(functions(steps.after), tally=tally, removed=removed)
+            tally.rest("start", time.process_time() - begun)
             decided = _Decided(task.decided)
             for items in _items(task.first):
                 reached("write-batch")
@@ -73,12 +74,14 @@ def split_of(id: str, *, valid: float, test: float) -> str:
 
 def _keep(items: list[Item], splits: dict[str, Rows], tally: Tally, spec: CorpusSpec) -> None:
     """Write documents down, each in its split."""
-    names = [split_of(item.document.id, valid=spec.valid, test=spec.test) for item in items]
-    for name, item in zip(names, items, strict=True):
-        document = item.document
-        splits[name].add(document.id, document.text, _dumped(document.meta), item.told, characters=len(document.text))
-    for name in SPLITS:
-        chosen = [item for split, item in zip(names, items, strict=True) if split == name]
+    shares: dict[str, list[Item]] = {name: [] for name in SPLITS}
+    for item in items:
+        shares[split_of(item.document.id, valid=spec.valid, test=spec.test)].append(item)
+    for name, chosen in shares.items():
+        add = splits[name].add
+        for item in chosen:
+            document = item.document
+            add(document.id, document.text, _dumped(document.meta), item.told, characters=len(document.text))
         tally.splits[name] = added(tally.splits[name], totals_of(chosen))
 
 
@@ -113,23 +116,26 @@ class _Together:
         """The items that are left, in order."""
         due = {id(items[row - self._row]): rest for row, *rest in decided.until(self._row + len(items))}
         self._row += len(items)
+        totals = totals_of(items)
         for kind, name in self._names.items():
             record = self._tally.steps[name]
-            record.before = added(record.before, totals_of(items))
-            if due:
-                items = [item for item in items if id(item) not in due or self._stays(kind, record, item, *due[id(item)])]
-            record.after = added(record.after, totals_of(items))
+            record.before = added(record.before, totals)
+            found = (
+                ((place, self._answer(kind, item, *due[id(item)])) for place, item in enumerate(items) if id(item) in due) if due else ()
+            )
+            answers = {place: answer for place, answer in found if answer is not None}
+            items, totals = carried_out(items, answers, totals=totals, record=record, removed=self._removed)
+            record.after = added(record.after, totals)
         return items
 
-    def _stays(self, kind: str, record: StepTally, item: Item, step: str, of: str, lines: str) -> bool:
+    def _answer(self, kind: str, item: Item, step: str, of: str, lines: str) -> tuple[Change | Removal, str] | None:
+        """What the step of that kind says of a document."""
         if kind == step:
-            why = Removal("duplicate" if kind == "exact" else "near_duplicate")
-            return apply(item, why, record=record, removed=self._removed, duplicate_of=of)
+            return Removal("duplicate" if kind == "exact" else "near_duplicate"), of
         if kind != "paragraphs" or not lines:
-            return True
+            return None
         text, taken = without(item.document.text, [int(place) for place in lines.split()])
-        change = Change(text, {"lines": len(taken)}, [Taken("repeated_line", line) for line in taken])
-        return apply(item, change, record=record, removed=self._removed)
+        return Change(text, {"lines": len(taken)}, [Taken("repeated_line", line) for line in taken]), ""
 
 
 class _Decided:
