@@ -78,7 +78,7 @@ def test_korean_page(extractor: Extractor, charset: str, meta: str) -> None:
 def test_old_korean_page_of_tables() -> None:
     """Layout by tables, lines by <br>, fonts, unclosed elements, as pages in EUC-KR were written."""
     menu = "".join(f'<tr><td><a href="m{n}.html"><font size=2>{n}번 메뉴</font></a></td></tr>' for n in range(8))
-    page = f"""<HTML><HEAD><TITLE>우리말 이야기</TITLE></HEAD><BODY BGCOLOR=white><TABLE WIDTH=780><TR><TD WIDTH=150><TABLE>{menu}</TABLE></TD>
+    page = f"""<HTML><HEAD><TITLE>우리말 이야기</TITLE></HEAD><BODY><TABLE WIDTH=780><TR><TD WIDTH=150><TABLE>{menu}</TABLE></TD>
     <TD><FONT COLOR=navy><B>말모이</B></FONT><BR><BR>{FIRST}<BR>{SECOND}<BR><BR>{THIRD}<BR>
     <CENTER><A HREF="list.html">목록으로</A> | <A HREF="write.html">글쓰기</A></CENTER></TD></TR></TABLE>
     <CENTER>Copyright 1999 우리말 이야기. All rights reserved.</CENTER></BODY></HTML>"""
