@@ -157,3 +157,8 @@ HOSTILE = [
 def test_hostile_text_costs_linear_time(part, seconds):
     step = noise(NoiseSpec(news=True))
     assert seconds(lambda: step(Document("1", "(ⓒ #&<" + part * (200_000 // len(part)) + ")"))) < 5
+
+
+def test_the_marks_of_wikiextractor_are_cut():
+    found = noise(NoiseSpec())(Document("a", '<doc id="1" url="https://ko.wikipedia.org/wiki?curid=1" title="말모이">\n말모이\n</doc>'))
+    assert found.text.strip() == "말모이" and "http" not in found.text

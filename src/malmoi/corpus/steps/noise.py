@@ -28,12 +28,13 @@ class Cut(NamedTuple):
 
 ENTITY = re.compile(r"&(?:(?:amp|#38|#x26);)*(nbsp|lt|gt|quot|apos|amp|middot|hellip|[lr][ds]quo|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});")
 TAG = re.compile(
-    r"<!--.{0,1000}?-->|</?(?:a|abbr|article|aside|audio|b|big|blockquote|body|br|button|center|cite|code|dd|del|div|dl|dt|em|embed|figcaption"
+    r"<!--.{0,1000}?-->|</?(?:a|abbr|article|aside|audio|b|big|blockquote|body|br|button|center|cite|code|dd|del|div|dl|doc|dt|em|embed|figcaption"
     r"|figure|font|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|label|li|link|meta|nav|object|ol|option|p|param|pre|s|script"
     r"|section|select|small|source|span|strike|strong|style|sub|sup|table|tbody|td|textarea|tfoot|th|thead|title|tr|tt|u|ul|video)"
     r"(?:\s[^<>=\n]{0,100}=[^<>\n]{0,2000}+)?\s{0,3}/?>",
     re.IGNORECASE,
 )
+"""Of HTML, and the `<doc ...>` of WikiExtractor."""
 HASHTAG = r"#(?![0-9a-fA-F]{3}(?:[0-9a-fA-F]{3})?\b)(?=[0-9_]{0,8}[^\W\d_])\w{1,60}"
 HASHTAGS = re.compile(rf"(?:(?<=^)|(?<=[ .!?~…]))(?:{HASHTAG}[ ,]{{0,3}}){{2,20}}(?=[ .!~]{{0,3}}(?:$|@|http))|(?:^|(?<!,) ){HASHTAG} ?$")
 """At the end of a line: elsewhere a hashtag is a word of its sentence."""
