@@ -87,9 +87,10 @@ class Extractor:
     def close(self) -> None:
         """End the child process. The next page starts another."""
         child, self._child = self._child, None
-        if child is not None:
+        if child is not None and self._errors is not None:
             child.kill()
             child.communicate()
+            self._errors.close()
 
     def _ask(self, page: bytes, charset: str) -> Extracted | Failed:
         self._met_others = self._child is not None
