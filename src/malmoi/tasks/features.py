@@ -54,6 +54,11 @@ class Features:
         """D."""
         return self._encoder.width
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self._run.objective.parameters()).device
+
     def words(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """(L, n, D) of each sentence of n words: of a Transformer, the means of their pieces."""
         wanted = [tuple(map(nfc, words)) for words in sentences]
