@@ -72,9 +72,11 @@ def test_codah_commonsense_copa_and_hellaswag(tmp_path):
     files = {"train_rand_split.jsonl": {**asked, "answerKey": "B"}, "dev_rand_split.jsonl": {**asked, "answerKey": "A"}}
     splits = find_task("commonsenseqa").read(put(tmp_path, **files, **{"test_rand_split_no_answers.jsonl": asked}))
     assert [split[0].label for split in (splits.train, splits.dev, splits.test)] == [1, 0, None]
-    copa = "ID\tsentence\tquestion\t1\t2\tAnswer\n7\t비가 왔다.\t원인\t구름이 꼈다.\t해가 떴다.\t1\r\n"
-    [example] = find_task("kobest-copa").read(put(tmp_path, **{"train.tsv": copa, "dev.tsv": copa, "test.tsv": copa})).dev
-    assert example == Choice("7", "비가 왔다. 왜냐하면", ("구름이 꼈다.", "해가 떴다."), 0)
+    copa = "ID\tsentence\tquestion\t1\t2\tAnswer\n"
+    copa += "7\t비가 왔다.\t원인\t구름이 꼈다.\t해가 떴다.\t1\r\n8\t비가 왔다.\t결과\t젖었다.\t말랐다.\t2\n"
+    first, second = find_task("kobest-copa").read(put(tmp_path, **{"train.tsv": copa, "dev.tsv": copa, "test.tsv": copa})).dev
+    assert first == Choice("7", "비가 왔다. 왜냐하면", ("구름이 꼈다.", "해가 떴다."), 0)
+    assert second == Choice("8", "비가 왔다. 그래서", ("젖었다.", "말랐다."), 1)
     swag = "context\tchoice1\tchoice2\tchoice3\tchoice4\tlabel\n글\t가\t나\t다\t라\t2\n"
     [example] = find_task("kobest-hellaswag").read(put(tmp_path, **{"train.tsv": swag, "dev.tsv": swag, "test.tsv": swag})).dev
     assert example == Choice("dev-0", "글", ("가", "나", "다", "라"), 2)

@@ -118,6 +118,11 @@ def test_klue_ner_as_klue_baseline_scores_it():
     assert found == pytest.approx({"entity_f1": 0.444444, "character_f1": 0.814367}, **FOUR)
 
 
+def test_labels_that_do_not_occur_count_as_right_in_klue_ner():
+    found = find_task("klue-ner").metric([Tagged("x", tuple("이가람"), ("B-PS", "I-PS", "I-PS"))], [("I-PS", "I-PS", "I-PS")])
+    assert found == {"entity_f1": 0.0, "character_f1": pytest.approx((1 + 0 + 0.8 + 10) / 13)}  # O, B-PS, I-PS, the ten others
+
+
 def test_klue_ner_does_not_see_spaces():
     examples, told = characters()
     both = zip(examples, told, strict=True)

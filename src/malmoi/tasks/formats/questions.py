@@ -19,8 +19,8 @@ def by_title(example: Question) -> str:
 class Squad:
     """{"data": [{"title", "paragraphs": [{"context", "qas": [{id, "question", "answers": [{"text", "answer_start"}]}]}]}]}.
 
-    id: the key of a question's id. unanswerable: whether a question may have no answer. types: whether ids are told apart by
-    "question_type" (KLUE-MRC). Answers that do not stand where they say are an error: the paragraph was changed.
+    id: the key of a question's id. unanswerable: whether a question may have no answer. An answer that does not stand where it says
+    is an error: the paragraph was changed.
     """
 
     unanswerable: bool = False
@@ -41,7 +41,7 @@ class Squad:
                 raise source.of_another_task(f"{place}: {problem}") if not found else source.broken(place, problem) from None
             impossible = bool(asked.get("is_impossible", False))
             self._check(source, place, context, answers=answers, impossible=impossible, known="answers" in asked)
-            found.append(Question(id, question, context, () if impossible else answers, title))
+            found.append(Question(id, question, context, answers, title))
         return found
 
     def _check(
