@@ -285,3 +285,13 @@ for shard in plan(sys.argv[1:], ReadingSpec()):
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
     expected = ["bomb.txt.gz ratio", "long.txt:1 size", "long.txt:3 short", "long.txt:5 size", "long.txt:40966 end"]
     assert done.stdout.splitlines() == expected, done.stderr
+
+
+@pytest.mark.parametrize("name", ["petitions_2019-04", "petitions_2019-04.xz"])
+def test_json_lines_under_a_name_that_says_nothing_are_read_as_such(tmp_path, name):
+    data = b"".join(json.dumps({"content": f"\xea\xb8\x80 {number}"}).encode() + b"\n" for number in range(3))
+    (tmp_path / name).write_bytes(lzma.compress(data) if name.endswith(".xz") else data)
+    found = list(records(plan([tmp_path / name], ReadingSpec(field="content"))[0], ReadingSpec(field="content")))
+    assert [record.text[-1] for record in found] == ["0", "1", "2"]
+    (tmp_path / "notes").write_text("{not JSON}\n\nsecond\n")
+    assert len(list(records(plan([tmp_path / "notes"], ReadingSpec())[0], ReadingSpec()))) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from typing import Any
 from malmoi.core.artifact import fingerprint, sha256
 from malmoi.core.errors import MalmoiError
 from malmoi.corpus.charset import korean
-from malmoi.corpus.compressed import CHUNK, HEAD, compression, refuse_binary
-from malmoi.corpus.sources import Kind, cleaning_files
+from malmoi.corpus.compressed import CHUNK, HEAD, compression, open_bytes, refuse_binary
+from malmoi.corpus.sources import Kind, cleaning_files, kind_of
 from malmoi.corpus.steps.spec import ReadingSpec
 from malmoi.corpus.tables import groups
 
@@ -89,6 +90,7 @@ def _pieces(sources: Sequence[str | Path] | str | Path, reading: ReadingSpec, si
     tables = 0
     lacking: list[MalmoiError] = []
     for path, name, kind in cleaning_files(sources):
+        kind = "jsonl" if kind == "text" and kind_of(path.name) == "unknown" and _holds_objects(path) else kind
         whole = Part(str(path.absolute()), name.encode("utf-8", "backslashreplace").decode(), kind=kind)
         try:
             if kind in ("text", "jsonl"):
@@ -102,6 +104,16 @@ def _pieces(sources: Sequence[str | Path] | str | Path, reading: ReadingSpec, si
             yield _Piece(whole, 0, f"unreadable: {failure.strerror}")
     if lacking and len(lacking) == tables:
         raise lacking[0]
+
+
+def _holds_objects(path: Path) -> bool:
+    """Whether the first line of a file, whose name does not say what it is, is or begins as a JSON object."""
+    try:
+        with open_bytes(path) as content:
+            line, whole, _ = content.read(1 << 16).lstrip().partition(b"\n")
+        return line.startswith(b"{") and (not whole or isinstance(json.loads(line), dict)) and b'":' in line
+    except (MalmoiError, ValueError, RecursionError):
+        return False
 
 
 def _whole(part: Part) -> _Piece:
