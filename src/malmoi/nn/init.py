@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -45,8 +46,7 @@ def initialize(module: nn.Module, paper: Literal["parts", "bert", "gpt2", "trans
                 if weights is not None:
                     nn.init.normal_(weights, std=weights.shape[1] ** -0.5 if paper == "transformer" else STD)
     if paper == "neighbours":
-        for model in (part for part in module.modules() if isinstance(part, Model)):
-            look_around(model)
+        look_around([part for part in module.modules() if isinstance(part, Model)])
     if paper == "gpt2":
         for backbone in (part for part in module.modules() if isinstance(part, Backbone)):
             _quieter(backbone)
@@ -65,7 +65,7 @@ def _parts(backbone: nn.Module) -> list[Attention | CrossAttention | MLP]:
 
 
 @torch.no_grad()
-def look_around(model: Model) -> None:
+def look_around(models: Sequence[Model]) -> None:
     """Heads that attend to fixed distances, -1, 1, -2, 2, ..., made of weights alone; training is free to change them.
 
     With N(0, 0.02) attention is spread evenly at first, and a small masked model needs tens of millions of tokens to find out that gaps are
@@ -73,27 +73,37 @@ def look_around(model: Model) -> None:
     are waves, which are turned by a rotation where the position moves by a distance (Vaswani et al. 2017, section 3.5), so that
     queries that turn them and keys that do not meet at that distance. Trockman and Kolter 2023 ("Mimetic initialization of
     self-attention layers") do the like for what trained models look like. The architecture is BERT's, unchanged. The waves take at most a
-    quarter of the table, so that tokens and positions weigh alike.
+    quarter of the table, so that tokens and positions weigh alike, and pass a projection behind the table as they are. models: all that
+    share their embeddings.
     """
-    front, parts = model.frontend, [part for part in _parts(model.backbone) if isinstance(part, Attention)]
-    assert isinstance(front, TokenEmbedding) and front.positions is not None, "heads find their neighbours by learned positions"
-    length, table = front.positions.shape
-    width = min(parts[0].out.in_features // parts[0].heads, table // 4)
-    front.positions[:, :width] = WAVES * waves(length, width)
-    others = STD**2 * (2 if front.types is not None else 1)  # what tokens and types add to each dimension
-    total = math.sqrt(others + STD**2 * (1 - width / table) + WAVES**2 / 2 * width / table)
-    gain = math.sqrt(2 * SHARPNESS * math.sqrt(width) / width) * total / WAVES  # the norm of the front-end divides by `total`
-    read_ED = torch.eye(table)
-    if isinstance(front.projection, nn.Linear):
-        nn.init.normal_(front.projection.weight, std=table**-0.5)  # vectors keep their length behind a narrow table
-        read_ED = torch.linalg.pinv(front.projection.weight)
-    read_KD = gain * read_ED[:width]
-    for attention in {id(part): part for part in parts}.values():
-        q_HKD, k_HKD, _ = attention.qkv.weight.view(3, attention.heads, -1, attention.out.in_features)
-        for head in range(attention.heads):
-            distance = (head // 2 + 1) * (-1, 1)[head % 2]
-            q_HKD[head, :width] += turn(width, distance) @ read_KD
-            k_HKD[head, :width] += read_KD
+    heads = {id(model): [part for part in _parts(model.backbone) if isinstance(part, Attention)] for model in models}
+    width = max(parts[0].out.in_features // parts[0].heads for parts in heads.values())
+    for model in models:
+        front = model.frontend
+        assert isinstance(front, TokenEmbedding) and front.positions is not None, "heads find their neighbours by learned positions"
+        length, table = front.positions.shape
+        width = min(width, table // 4)
+        front.positions[:, :width] = WAVES * waves(length, width)
+        others = STD**2 * (2 if front.types is not None else 1)  # what tokens and types add to each dimension
+        total = math.sqrt(others + STD**2 * (1 - width / table) + WAVES**2 / 2 * width / table)  # the front-end's norm divides by it
+        if isinstance(front.projection, nn.Linear):
+            nn.init.normal_(front.projection.weight, std=table**-0.5)  # vectors keep their length behind a narrow table
+            nn.init.eye_(front.projection.weight[:width])
+        for layer, attention in enumerate({id(part): part for part in heads[id(model)]}.values()):
+            _look(attention, width, total / WAVES, first=layer * attention.heads)
+
+
+def _look(attention: Attention, width: int, scale: float, *, first: int) -> None:
+    """Queries and keys of every head that meet at its distance; the first `width` dimensions of its input, times `scale`, are the waves.
+    first: heads below it: where a layer has fewer than four, those above go on with the distances."""
+    q_HKD, k_HKD, _ = attention.qkv.weight.view(3, attention.heads, -1, attention.out.in_features)
+    seen = min(width, q_HKD.shape[1])
+    gain = scale * math.sqrt(2 * SHARPNESS * math.sqrt(q_HKD.shape[1]) / seen)
+    for head in range(attention.heads):
+        place = (first + head) % max(attention.heads, 4)
+        distance = (place // 2 + 1) * (-1, 1)[place % 2]
+        q_HKD[head, :seen, :seen] += gain * turn(width, distance)[:seen, :seen]
+        k_HKD[head, :seen, :seen] += gain * torch.eye(seen)
 
 
 def waves(length: int, width: int) -> Tensor:
