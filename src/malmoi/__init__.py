@@ -16,6 +16,7 @@ _HOMES = {
     "doctor": "malmoi.api",
     "embed": "malmoi.api",
     "evaluate": "malmoi.api",
+    "finetune": "malmoi.api",
     "import_": "malmoi.api",
     "load": "malmoi.api",
     "neighbours": "malmoi.api",

@@ -258,6 +258,49 @@ def generate(
     return {**facts, "texts": texts} if source is None else {**facts, "source": source, "texts": texts}
 
 
+def finetune(
+    run: str | Path,
+    task: str,
+    *,
+    data: str | Path,
+    out: str | Path,
+    seeds: int = 3,
+    from_scratch: bool = False,
+    limit: int | None = None,
+    settings: Sequence[str] = (),
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train the whole model of a run on a task, once for each of `seeds` seeds, and write the best model and all predictions to `out`.
+
+    task: a name of `malmoi.tasks.TASKS`. data: its files as they were published. from_scratch: the same architecture with fresh weights, to
+    see what pre-training is worth. limit: examples of each split that are used. settings: "learning.epochs=3", a field of
+    `tasks.spec.TuneSpec`. `malmoi.tasks.tuned.load(out).predict(examples)` uses the model.
+    Returns what `tasks.tune.tune` says. Raises MalmoiError M151 to M157, M002, M004, M009, M060.
+    """
+    from malmoi.core.devices import find_device
+    from malmoi.core.spec import override
+    from malmoi.run import load_run
+    from malmoi.tasks import find_task
+    from malmoi.tasks.spec import TuneSpec
+    from malmoi.tasks.tune import refuse, refuse_existing, tune
+
+    heard, chosen = progress or Silent(), find_task(task)
+    refuse_existing(out)
+    if seeds < 1:
+        raise MalmoiError("M009", argument="seeds", value=seeds, problem="it must be at least 1", next="3 is usual.")
+    if limit is not None and limit < 1:
+        raise MalmoiError("M009", argument="limit", value=limit, problem="it must be at least 1", next="leave it out for all examples.")
+    spec = override(TuneSpec(), settings, shown="finetune --help")
+    opened = load_run(run, device=find_device(device))
+    refuse(opened, chosen)
+    heard.stage("reading")
+    splits = chosen.read(Path(data))
+    return tune(
+        opened, chosen, splits=splits, out=out, spec=spec, seeds=range(seeds), from_scratch=from_scratch, limit=limit, progress=heard
+    )
+
+
 def doctor(path: str | Path) -> dict[str, Any]:
     """Every check on a run, on shards or on a corpus: `{"ok": bool, "findings": [{"code", "level", "message", "next"}]}`."""
     from malmoi.diagnosis import diagnose

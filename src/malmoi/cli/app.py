@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from malmoi import __version__
-from malmoi.cli import corpus, doctor, embed, evaluate, export, generate, import_, neighbours, pretrain, quickstart, recipes, supervise
+from malmoi.cli import (
+    corpus,
+    doctor,
+    embed,
+    evaluate,
+    export,
+    finetune,
+    generate,
+    import_,
+    neighbours,
+    pretrain,
+    quickstart,
+    recipes,
+    supervise,
+)
 from malmoi.cli.base import Verb, Verbs
 
 app = typer.Typer(
@@ -41,6 +55,7 @@ for _name, _verb, _example in (
     ("embed", embed.embed, embed.EXAMPLE),
     ("neighbours", neighbours.neighbours, neighbours.EXAMPLE),
     ("generate", generate.generate, generate.EXAMPLE),
+    ("finetune", finetune.finetune, finetune.EXAMPLE),
     ("doctor", doctor.doctor, doctor.EXAMPLE),
     ("import", import_.import_, import_.EXAMPLE),
     ("export", export.export, export.EXAMPLE),

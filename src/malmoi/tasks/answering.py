@@ -48,5 +48,3 @@ def threshold(questions: Sequence[Question], texts: Sequence[str], doubts: Seque
 def _log_sum(logits: np.ndarray) -> np.ndarray:
     top = logits.max(axis=0)
     return np.asarray(top + np.log(np.exp(logits - top).sum(axis=0)))
-
-

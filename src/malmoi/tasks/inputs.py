@@ -306,9 +306,7 @@ def _answer(example: Question, edges: np.ndarray) -> tuple[int, int] | None:
     return None
 
 
-def _character_units(
-    words: Sequence[str], ids: np.ndarray, edges: np.ndarray, unknown: np.ndarray
-) -> tuple[list[np.ndarray], np.ndarray]:
+def _character_units(words: Sequence[str], ids: np.ndarray, edges: np.ndarray, unknown: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """Pieces that begin somewhere new are units; what goes on inside of the same character belongs to the unit before it."""
     of_word = np.full(len(words), -1, np.int64)
     edge = np.cumsum([0, *map(len, words)])

@@ -27,7 +27,7 @@ TOGETHER = 4096
 
 
 class TextReader(nn.Module):
-    """A Transformer. `marks` of the vocabulary; `language`: also gives the loss of its language model (Radford et al. 2018, section 3.3)."""
+    """A Transformer. language: gives the loss of its language model too (Radford et al. 2018, section 3.3). known: ids that are words."""
 
     def __init__(self, model: Model, *, marks: Marks, language: bool, known: int) -> None:
         super().__init__()

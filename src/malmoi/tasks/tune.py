@@ -80,8 +80,7 @@ def tune(
     is there), M060 (this run and this task do not fit), M157 (nothing to learn from, or to choose by), M154 (label), M009 (length).
     """
     out, heard = Path(out), progress or Silent()
-    if out.exists():
-        raise MalmoiError("M004", path=out, what="something already", instead="remove it")
+    refuse_existing(out)
     refuse(run, task)
     splits = shortened(splits, limit) if limit else splits
     for what, examples in (("learn from", splits.train), ("choose the best epoch by", splits.dev)):
@@ -118,6 +117,12 @@ def tune(
     }
     files = _write(out, run, task, best[0], folds, outcomes, spec=spec, facts=result)
     return {**result, "predictions": files, "seconds": round(sum(outcome.seconds for outcome in outcomes), 1)}
+
+
+def refuse_existing(out: str | Path) -> None:
+    """Raise MalmoiError M004 where `out` is there already."""
+    if Path(out).exists():
+        raise MalmoiError("M004", path=out, what="something already", instead="remove it")
 
 
 def refuse(run: Run, task: Task) -> None:
@@ -190,9 +195,7 @@ def _folds(tuned: Tuned, splits: Splits) -> tuple[dict[str, Fold], dict[str, Cut
     return folds, cuts
 
 
-def _learned(
-    tuned: Tuned, task: Task, folds: dict[str, Fold], *, spec: TuneSpec, seed: int, place: int, progress: Progress
-) -> Outcome:
+def _learned(tuned: Tuned, task: Task, folds: dict[str, Fold], *, spec: TuneSpec, seed: int, place: int, progress: Progress) -> Outcome:
     begun_at, dev = time.monotonic(), folds["dev"]
     chooses = tuned.form.unanswerable and spec.null_threshold is None
     tuned.threshold = spec.null_threshold or 0.0
@@ -222,7 +225,15 @@ def _learned(
 
 
 def _write(
-    out: Path, run: Run, task: Task, tuned: Tuned, folds: dict[str, Fold], outcomes: Sequence[Outcome], *, spec: TuneSpec, facts: dict[str, Any]
+    out: Path,
+    run: Run,
+    task: Task,
+    tuned: Tuned,
+    folds: dict[str, Fold],
+    outcomes: Sequence[Outcome],
+    *,
+    spec: TuneSpec,
+    facts: dict[str, Any],
 ) -> list[str]:
     names = []
     with writing(out, KIND) as (folder, fields):
@@ -230,12 +241,21 @@ def _write(
         for outcome in outcomes:
             for split, predictions in outcome.predictions.items():
                 if task.write is not None:
-                    name = f"predictions/{split}-{outcome.seed}"
-                    task.write(folder / name, folds[split].examples, predictions)
-                    names.append(name)
+                    path = folder / "predictions" / f"{split}-{outcome.seed}"
+                    task.write(path, folds[split].examples, predictions)
+                    names.append(path.rename(path.with_suffix(_suffix(path))).relative_to(folder))
         fields.update(save(tuned, folder, run=run.spec, vocabulary=run.vocabulary, spec=spec))
         fields.update(facts, parent={"path": str(run.path), "step": run.step})
     return [str(out / name) for name in names]
+
+
+def _suffix(path: Path) -> str:
+    """What a file of predictions is called, by how it begins."""
+    with open(path, encoding="utf-8") as file:
+        first = file.readline()
+    if first.startswith(("[", "{")):
+        return ".jsonl" if first.startswith('{"') else ".json"
+    return ".tsv" if "\t" in first else ".txt"
 
 
 def _unfit(run: Run, task: Task, problem: str) -> MalmoiError:

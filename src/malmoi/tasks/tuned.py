@@ -200,7 +200,9 @@ class Tuned(nn.Module):
 def save(tuned: Tuned, folder: Path, *, run: RunSpec, vocabulary: Vocabulary | Subwords, spec: TuneSpec) -> dict[str, Any]:
     """Write the files of a tuned model into `folder`; returns the fields of its manifest. spec: with its length and lm_weight."""
     tensors, aliases = checkpoints.module_tensors(tuned)
-    save_file({name: tensor.cpu() for name, tensor in tensors.items()}, folder / "model.safetensors", metadata={"aliases": json.dumps(aliases)})
+    save_file(
+        {name: tensor.cpu() for name, tensor in tensors.items()}, folder / "model.safetensors", metadata={"aliases": json.dumps(aliases)}
+    )
     write_json(folder / "spec.json", run.model_dump(mode="json"))
     vocabulary.save(folder / "vocab")
     return {"form": tuned.form.model_dump(mode="json"), "tuning": spec.model_dump(mode="json"), "threshold": tuned.threshold}
