@@ -21,6 +21,7 @@ _HOMES = {
     "load": "malmoi.api",
     "neighbours": "malmoi.api",
     "pretrain": "malmoi.api",
+    "probe": "malmoi.api",
     "quickstart": "malmoi.api",
 }
 __all__ = sorted(_HOMES)

@@ -301,6 +301,62 @@ def finetune(
     )
 
 
+def probe(
+    run: str | Path,
+    task: str,
+    *,
+    data: str | Path,
+    layer: Layer = "mix",
+    head: str = "linear",
+    seeds: int = 3,
+    settings: Sequence[str] = (),
+    out: str | Path | None = None,
+    limit: int | None = None,
+    baselines: bool = False,
+    cache: str | Path | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """What the vectors of a frozen run hold: a head is learned on them for a task, `seeds` times, and scored on dev and test.
+
+    task: a name of docs/tasks.md; data: its folder, or file, as it was published. layer: "mix" (learned weights), "top", a number, or
+    "each" for all of these. head: linear; crf or bilstm-crf for tags. settings: "learning.epochs=10" (see `tasks.spec.ProbeSpec`).
+    out: where the answer, its table and the predictions are written. limit: examples of each split at most. baselines: what the task gives
+    away without a model, and the same network with random weights, beside it. cache: where vectors are kept (RUN/features).
+    Returns rows of layers with means and 95% intervals over seeds. Raises MalmoiError M151 to M157, M002, M004, M009.
+    """
+    from malmoi.core.devices import find_device
+    from malmoi.core.spec import override
+    from malmoi.run import load_run
+    from malmoi.tasks import find_task
+    from malmoi.tasks import probe_report as report
+    from malmoi.tasks.baselines import baselines as baselines_of
+    from malmoi.tasks.probe import probe as probed
+    from malmoi.tasks.spec import ProbeSpec
+
+    chosen, heard = find_task(task), progress or Silent()
+    spec = override(ProbeSpec(), [f"layer={layer}", f"head={head}", *settings], shown="probe --help")
+    if out is not None:
+        report.refuse_foreign(Path(out))
+    if min(seeds, limit or 1) < 1:
+        argument, value = ("seeds", seeds) if seeds < 1 else ("limit", limit)
+        raise MalmoiError("M009", argument=argument, value=value, problem="it must be at least 1", next="3 seeds are usual.")
+    opened, splits = load_run(run, device=find_device(device)), chosen.read(Path(data))
+    kept = Path(cache) if cache is not None else None
+    how: dict[str, Any] = {"seeds": range(seeds), "random": baselines, "limit": limit, "cache": kept, "progress": heard}
+    found = probed(opened, chosen, splits=splits, spec=spec, **how)
+    facts = {"run": str(run), "step": opened.step, "task": task, "data": str(data), "made": dict(splits.made), "limit": limit, "head": head}
+    answer = {**facts, "seeds": seeds, **report.summary(found)}
+    if baselines:
+        heard.stage("baselines")
+        beside = baselines_of(chosen, found.splits, on=answer["compared_on"])
+        answer["baselines"] = {name: {"said": each.said, "scores": each.scores} for name, each in beside.items()}
+    if out is not None:
+        report.write(Path(out), answer, found)
+        answer["out"] = str(out)
+    return answer
+
+
 def doctor(path: str | Path) -> dict[str, Any]:
     """Every check on a run, on shards or on a corpus: `{"ok": bool, "findings": [{"code", "level", "message", "next"}]}`."""
     from malmoi.diagnosis import diagnose

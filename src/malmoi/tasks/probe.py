@@ -26,7 +26,6 @@ from malmoi.tasks.heads import Probed
 from malmoi.tasks.learn import learn
 from malmoi.tasks.material import Case, Material
 from malmoi.tasks.spec import ProbeSpec
-from malmoi.tasks.table import difference, interval
 from malmoi.tasks.task import Prediction, Splits, Task
 
 PREDICTED = 128
@@ -265,43 +264,3 @@ def _one(view: np.ndarray, layer: Layer) -> np.ndarray:
 
 def _cosine(u: np.ndarray, v: np.ndarray) -> float:
     return float(u @ v / max(float(np.linalg.norm(u) * np.linalg.norm(v)), 1e-12))
-
-
-def summary(found: Probes) -> dict[str, Any]:
-    """What `malmoi probe` answers of it: rows of layers with intervals over seeds, and what each gains over layer 0 and over random
-    weights (paired by seed)."""
-    main = found.task.main
-    split = "test" if any("test" in outcome.scores for outcomes in found.layers.values() for outcome in outcomes) else "dev"
-    rows = [_row(found, layer, "trained", split) for layer in found.layers] + [
-        _row(found, layer, "random", split) for layer in found.random
-    ]
-    best = max((row for row in rows if row["weights"] == "trained"), key=lambda row: row["dev" if "dev" in row else "test"]["mean"])
-    return {"metric": main, "compared_on": split, "rows": rows, "best_layer": best["layer"], "examples": found.examples}
-
-
-def _row(found: Probes, layer: str, weights: str, split: str) -> dict[str, Any]:
-    outcomes = (found.layers if weights == "trained" else found.random)[layer]
-    main = found.task.main
-    row: dict[str, Any] = {"layer": layer, "weights": weights, "epochs": [outcome.epoch for outcome in outcomes]}
-    for name in SPLITS:
-        values = [outcome.scores[name][main] for outcome in outcomes if name in outcome.scores]
-        if values:
-            over = interval(values)
-            row[name] = {
-                "mean": over.mean,
-                "half": over.half,
-                "seeds": values,
-                "all": _means([outcome.scores[name] for outcome in outcomes]),
-            }
-    for other, name in ((found.layers.get("0"), "above_layer_0"), (found.random.get(layer), "above_random")):
-        if weights == "trained" and other is not None and other is not outcomes:
-            gain = difference(*([outcome.scores[split][main] for outcome in side] for side in (outcomes, other)))
-            row[name] = {"mean": gain.mean, "half": gain.half}
-    if outcomes[0].mix is not None:
-        shares = np.mean([outcome.mix["weights"] for outcome in outcomes if outcome.mix], axis=0).tolist()
-        row["mix"] = {"weights": shares, "gamma": float(np.mean([outcome.mix["gamma"] for outcome in outcomes if outcome.mix]))}
-    return row
-
-
-def _means(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([each[name] for each in scores])) for name in scores[0]}
