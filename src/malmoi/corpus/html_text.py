@@ -60,15 +60,18 @@ LABELS = re.compile(
     re.IGNORECASE,
 )
 """Whole lines that are buttons."""
-REQUESTS = re.compile(
-    r"newsletter|뉴스레터|all rights reserved|alle rechte vorbehalten|(?:sign|log) ?(?:in|up) (?:for|to)|subscribe (?:now|to|today)"
-    r"|follow us|(?:uses?|use of|verwende[nt]) cookies|(?:this|our|diese|unsere) (?:web)?site.{0,40}cookies"
-    r"|cookies.{0,60}(?:website|webseite|browser|akzeptieren|accept)|^(?:read|see) (?:more|also|next)|^(?:lesen sie|lies) (?:auch|mehr)"
-    r"|^mehr zum thema|^das könnte|^zum weiterlesen|^lire aussi|^(?:lea|lee) (?:también|más)|^czytaj też|^(?:share|teilen) (?:this|on|via)"
-    r"|^(?:tags?|schlagworte|themen|categor(?:y|ies)|kategorien?|filed under)\s*:|^(?:foto|photo|bild|image|credits?)s?\s*[:©]|^[(\[]?©",
+REQUESTS = (
+    "newsletter|뉴스레터|all rights reserved|alle rechte vorbehalten|sign up for|sign up to|log in to|sign in to|subscribe now|subscribe to"
+    "|subscribe today|follow us|use cookies|uses cookies|use of cookies|verwenden cookies|verwendet cookies|site cookies|accept cookies"
+).split("|")
+"""What lines say that ask for something."""
+POINTERS = re.compile(
+    r"(?:read|see) (?:more|also|next)|(?:lesen sie|lies) (?:auch|mehr)|mehr zum thema|das könnte|zum weiterlesen|lire aussi"
+    r"|(?:lea|lee) (?:también|más)|czytaj też|(?:share|teilen) (?:this|on|via)|(?:foto|photo|bild|image|credits?)s?\s*[:©]|[(\[]?©"
+    r"|(?:tags?|schlagworte|themen|categor(?:y|ies)|kategorien?|filed under)\s*:",
     re.IGNORECASE,
 )
-"""Lines that ask for something, point elsewhere, or say whose a picture is."""
+"""How lines begin that point elsewhere, or say whose a picture is."""
 
 PROSE = 25
 """Characters outside links from which on a block counts as prose."""
@@ -264,4 +267,7 @@ def is_request(block: Block) -> bool:
     """Whether a block is no text but a button, a request or a pointer."""
     if len(block.text) > REQUEST or block.tag in HEADINGS:
         return False
-    return bool(LABELS.fullmatch(block.text) or REQUESTS.search(block.text))
+    if LABELS.fullmatch(block.text) or POINTERS.match(block.text):
+        return True
+    lower = block.text.lower()
+    return any(request in lower for request in REQUESTS)
