@@ -30,7 +30,7 @@ def corpus(
     ] = None,
     document: Document = None,
     extractor: Annotated[
-        Literal["fast", "precise"] | None, typer.Option("--extractor", help="How HTML becomes text; precise is ten times slower.")
+        Literal["fast", "precise"] | None, typer.Option("--extractor", help="How HTML becomes text; precise is about five times slower.")
     ] = None,
     decontaminate: Annotated[
         list[str] | None, typer.Option("--decontaminate", metavar=FILES, help="Evaluation sets: documents that hold their text go.")

@@ -236,7 +236,7 @@ class ReadingSpec(Spec):
     field: str = "text"
     """The field of a JSON object, or the column of a table."""
     extractor: Literal["fast", "precise"] = "fast"
-    """How HTML becomes text: resiliparse, or trafilatura (ten times slower, cleaner)."""
+    """How HTML becomes text: resiliparse, or trafilatura (about five times slower)."""
     seconds: Annotated[float, Field(gt=0)] = 10.0
     """Longest time for one page."""
     megabytes: Annotated[int, Field(ge=64)] = 1024
