@@ -90,9 +90,9 @@ class WordReader(nn.Module):
     def __init__(self, objective: BiLM, *, vocabulary: vocab.Vocabulary) -> None:
         super().__init__()
         frontend = objective.forward_model.frontend
-        models = {name: Model(frontend, model.backbone, {}, dropout=model.dropout.p) for name, model in objective.directions()}
-        self.models = nn.ModuleDict(models)
         self.frontend = frontend
+        models = (Model(frontend, model.backbone, {}, dropout=model.dropout.p) for _, model in objective.directions())
+        self.models = nn.ModuleList(models)
         self.vocabulary = vocabulary
         with evaluating(self.models):
             layers = self._layers([Row(np.zeros(0, np.int64), 0, (np.array([0]),), ("a",))])
@@ -107,7 +107,7 @@ class WordReader(nn.Module):
 
     def depths(self) -> list[list[nn.Module]]:
         """The modules of each layer, the top one first, the front-end last."""
-        both = [list(getattr(model.backbone, "blocks", [model.backbone])) for model in self.models.values()]
+        both = [list(getattr(model.backbone, "blocks", [model.backbone])) for model in self.models]
         return [*([*pair] for pair in reversed(list(zip(*both, strict=True)))), [self.frontend]]
 
     def _layers(self, rows: Sequence[Row]) -> list[Tensor]:
@@ -115,12 +115,11 @@ class WordReader(nn.Module):
         sizes = np.array([len(row.words) for row in rows])
         row, place = (part.numpy() for part in positions(rows))
         batch = self._batch(rows, sizes).to(next(self.models.parameters()).device)
-        places = {"forward": place + 1, "backward": sizes[row] - place}
         halves = zip(self.frontend(batch).chunk(2), batch.segments.chunk(2), batch.positions.chunk(2), strict=True)
         sides = []
-        for (name, model), (x_RTD, segments, numbers) in zip(self.models.items(), halves, strict=True):
-            trace = model.trace(x_RTD, None, None, Layout(segments, numbers))  # type: ignore[operator]
-            at = torch.from_numpy(row).to(x_RTD.device), torch.from_numpy(places[name]).to(x_RTD.device)
+        for model, places, (x_RTD, segments, numbers) in zip(self.models, (place + 1, sizes[row] - place), halves, strict=True):
+            trace = model.trace(x_RTD, None, None, Layout(segments, numbers))  # type: ignore[operator, union-attr]
+            at = torch.from_numpy(row).to(x_RTD.device), torch.from_numpy(places).to(x_RTD.device)
             sides.append([layer[at] for layer in trace.layers])
         return [torch.cat(pair, dim=1) for pair in zip(*sides, strict=True)]
 
