@@ -21,6 +21,7 @@ from malmoi.core.spec import override
 from malmoi.corpus import source_files
 from malmoi.evals import Evaluation, evaluate, evaluate_causal, evaluate_masked, evaluate_pairs, unigram, unigram_of
 from malmoi.evals import validate as quick_scores
+from malmoi.health.collapse import COSINE_ERROR, layer_vectors, mean_cosine
 from malmoi.nn.frontends import convolved_places
 from malmoi.objectives import BiLM, Causal, Masked, Objective, Replaced, Sequence, build
 from malmoi.objectives.estimate import estimate
@@ -36,6 +37,7 @@ from malmoi.train.processes import own_device
 from malmoi.vocab import EncodedText, Subwords, Vocabulary
 
 WORDS_A_STEP_OF_A_TRIAL = 640
+COLLAPSED = "unless this is the first hundred steps, start again with a lower training.learning_rate or a longer training.warmup."
 
 
 def resolve(recipe: str, *, settings: Many[str], seed: int | None, minutes: float | None, steps: int | None, tokens: int | None) -> RunSpec:
@@ -135,7 +137,7 @@ def train(
             directory=out,
             device=place,
             progress=progress,
-            validate=_validator(spec, objective, prepared, place) if prepared.valid else None,
+            validate=_validator(spec, objective, prepared, place, progress) if prepared.valid else None,
             resume=going_on,
             group=group,
         )
@@ -198,10 +200,10 @@ def batches(spec: RunSpec, prepared: Prepared, *, rank: int = 0, world: int = 1)
     return Packed(shards, marks=marks, layout=spec.objective.layout, rows=rows, length=length, seed=seed, rank=rank, world=world)
 
 
-def _validator(spec: RunSpec, objective: Objective, prepared: Prepared, device: torch.device):  # type: ignore[no-untyped-def]
+def _validator(spec: RunSpec, objective: Objective, prepared: Prepared, device: torch.device, progress: Progress):  # type: ignore[no-untyped-def]
     assert prepared.valid is not None
     if not isinstance(objective, BiLM):
-        return _row_validator(spec, objective, prepared, device)
+        return _row_validator(spec, objective, prepared, device, progress)
     sample = first_words(prepared.valid, spec.training.validation_tokens)
 
     def scored() -> dict[str, float]:
@@ -218,13 +220,25 @@ def _validator(spec: RunSpec, objective: Objective, prepared: Prepared, device: 
     return scored
 
 
-def _row_validator(spec: RunSpec, objective: Objective, prepared: Prepared, device: torch.device):  # type: ignore[no-untyped-def]
+def _row_validator(  # type: ignore[no-untyped-def]
+    spec: RunSpec, objective: Objective, prepared: Prepared, device: torch.device, progress: Progress
+):
     vocabulary, text = prepared.vocabulary, prepared.valid
     assert isinstance(vocabulary, Subwords) and text is not None and isinstance(spec.stream, RowsSpec)
     sides = text if prepared.valid_source is None else (prepared.valid_source, text)
     words = unigram_of(prepared.shards, size=objective.output_size, marks=vocabulary.marks)
     marks, length, tokens = vocabulary.marks, spec.stream.length, spec.training.validation_tokens
-    return lambda: quick_scores(objective, sides, marks=marks, length=length, tokens=tokens, unigram=words)
+    sample = batches(spec, prepared).batch(0)
+
+    def scored() -> dict[str, float]:
+        found = quick_scores(objective, sides, marks=marks, length=length, tokens=tokens, unigram=words)
+        cosine = mean_cosine(layer_vectors(objective, [sample.to(device)])[-1])
+        if cosine > COSINE_ERROR and not isinstance(objective, Causal):
+            problem = f"the mean cosine between random tokens is {cosine:.3f}: it tells them no longer apart"
+            progress.note(str(MalmoiError("M124", layer="the last layer", problem=problem, next=COLLAPSED)))
+        return {**found, "cosine": cosine}
+
+    return scored
 
 
 def _evaluate(

@@ -57,12 +57,12 @@ def electra_small() -> RunSpec:
     """ELECTRA for an evening without a GPU: bert-small under replaced-token detection, embedding of 128, generator of half the width.
 
     Paper: sections 2 and 3.2, made small. The output bias of the generator starts at 0: its first samples are then easily found out, and
-    there is something to learn from the first step on. The rate is twice that of bert-small.
+    there is something to learn from the first step on.
     Command: malmoi pretrain electra-small --corpus 'texts/*.txt' --valid heldout.txt --out runs/electra
     Score and time: measured: see docs/log.md.
     """
     spec = bert_small().model_copy(update={"name": "electra-small", "paper": PAPER, "objective": ReplacedSpec(generator=0.5)})
-    return override(spec, ["model.frontend.width=128", "model.head.bias=zero", "training.learning_rate=2e-3"])
+    return override(spec, ["model.frontend.width=128", "model.head.bias=zero"])
 
 
 def electra_tiny() -> RunSpec:
