@@ -330,7 +330,6 @@ def probe(
     from malmoi.run import load_run
     from malmoi.tasks import find_task
     from malmoi.tasks import probe_report as report
-    from malmoi.tasks.baselines import baselines as baselines_of
     from malmoi.tasks.probe import probe as probed
     from malmoi.tasks.spec import ProbeSpec
 
@@ -348,6 +347,8 @@ def probe(
     facts = {"run": str(run), "step": opened.step, "task": task, "data": str(data), "made": dict(splits.made), "limit": limit, "head": head}
     answer = {**facts, "seeds": seeds, **report.summary(found)}
     if baselines:
+        from malmoi.tasks.baselines import baselines as baselines_of
+
         heard.stage("baselines")
         beside = baselines_of(chosen, found.splits, on=answer["compared_on"])
         answer["baselines"] = {name: {"said": each.said, "scores": each.scores} for name, each in beside.items()}

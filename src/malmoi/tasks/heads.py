@@ -16,9 +16,12 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 
 from malmoi.nn.crf import CRF, bio_rules
 from malmoi.readout import ScalarMix
+from malmoi.tasks.learn import Group
 
 CELLS = 200
 """Of each direction of the biLSTM in front of a CRF (Peters et al. 2017, section 4.1, has 200 and 300)."""
+LSTM_RATE = 0.1
+"""The rate of the biLSTM as a share of that of the linear parts."""
 LONGEST = 30
 """Words or pieces of an answer (Devlin et al. 2019, run_squad.py: max_answer_length)."""
 
@@ -53,6 +56,12 @@ class Probed(nn.Module):
         self.register_buffer("mean_LD", mean_LD)
         self.register_buffer("scale_LD", torch.where(deviation_LD > 1e-6, 1 / deviation_LD.clamp_min(1e-6), 0.0))
 
+    def groups(self) -> list[Group]:
+        """What learns at which rate."""
+        slow = [parameter for part in self.modules() if isinstance(part, nn.LSTM) for parameter in part.parameters()]
+        rest = [parameter for parameter in self.parameters() if all(parameter is not other for other in slow)]
+        return [Group(rest), *([Group(slow, rate=LSTM_RATE)] if slow else [])]
+
     def read(self, x_LMD: Tensor) -> Tensor:
         """(L, M, D) -> (M, D)."""
         layers = ((x_LMD - self.mean_LD[:, None]) * self.scale_LD[:, None]).unbind(0)
@@ -68,17 +77,20 @@ class Probed(nn.Module):
         return self.head.predict(self.read(x_LMD), counts)
 
 
+def alike(u_RD: Tensor, v_RD: Tensor) -> Tensor:
+    """[|u - v|; u * v; cosine], (..., 2D + 1): what does not depend on the order (Tai et al. 2015, section 4.2)."""
+    cosine_R1 = functional.cosine_similarity(u_RD, v_RD, dim=-1)[..., None]
+    return torch.cat([(u_RD - v_RD).abs(), u_RD * v_RD, cosine_R1], dim=-1)
+
+
 def compared(u_RD: Tensor, v_RD: Tensor) -> Tensor:
-    """[u; v; |u - v|; u * v], (..., 4D) (Conneau et al. 2017, section 3.1)."""
-    return torch.cat([u_RD, v_RD, (u_RD - v_RD).abs(), u_RD * v_RD], dim=-1)
+    """[u; v; |u - v|; u * v; cosine], (..., 4D + 1) (Conneau et al. 2017, section 3.1, and the cosine)."""
+    return torch.cat([u_RD, v_RD, alike(u_RD, v_RD)], dim=-1)
 
 
-def _examples(x_MD: Tensor, counts: Sequence[int]) -> Tensor:
-    """(R, D) of one vector an example; (R, 4D) of two."""
-    if max(counts) == 1:
-        return x_MD
-    x_R2D = x_MD.view(len(counts), 2, -1)
-    return compared(x_R2D[:, 0], x_R2D[:, 1])
+def _halves(x_MD: Tensor) -> tuple[Tensor, Tensor]:
+    """(R, D) and (R, D) of examples of two vectors."""
+    return x_MD[0::2], x_MD[1::2]
 
 
 def padded(x_MD: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -93,34 +105,39 @@ class Labels(Head):
 
     def __init__(self, width: int, *, labels: int, vectors: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(width * (4 if vectors == 2 else 1), labels)
+        self.vectors = vectors
+        self.linear = nn.Linear(4 * width + 1 if vectors == 2 else width, labels)
+
+    def _scores(self, x_MD: Tensor) -> Tensor:
+        scores_RK: Tensor = self.linear(compared(*_halves(x_MD)) if self.vectors == 2 else x_MD)
+        return scores_RK
 
     def loss(self, x_MD: Tensor, counts: Sequence[int], targets: Sequence[int]) -> Tensor:
         """Cross entropy."""
-        return functional.cross_entropy(self.linear(_examples(x_MD, counts)), torch.tensor(targets, device=x_MD.device))
+        return functional.cross_entropy(self._scores(x_MD), torch.tensor(targets, device=x_MD.device))
 
     def predict(self, x_MD: Tensor, counts: Sequence[int]) -> list[int]:
         """See Head."""
-        found: list[int] = self.linear(_examples(x_MD, counts)).argmax(1).tolist()
+        found: list[int] = self._scores(x_MD).argmax(1).tolist()
         return found
 
 
 class Number(Head):
-    """A number for two vectors compared: linear regression. mean, deviation: of the targets of the training set."""
+    """How alike two vectors are, as a number: linear regression. mean, deviation: of the targets of the training set."""
 
     def __init__(self, width: int, *, mean: float, deviation: float) -> None:
         super().__init__()
-        self.linear = nn.Linear(4 * width, 1)
+        self.linear = nn.Linear(2 * width + 1, 1)
         self.mean, self.deviation = mean, max(deviation, 1e-6)
 
     def loss(self, x_MD: Tensor, counts: Sequence[int], targets: Sequence[float]) -> Tensor:
         """The squared error, in deviations."""
         target_R = (torch.tensor(targets, device=x_MD.device) - self.mean) / self.deviation
-        return functional.mse_loss(self.linear(_examples(x_MD, counts)).squeeze(1), target_R)
+        return functional.mse_loss(self.linear(alike(*_halves(x_MD))).squeeze(1), target_R)
 
     def predict(self, x_MD: Tensor, counts: Sequence[int]) -> list[float]:
         """See Head."""
-        found: list[float] = (self.linear(_examples(x_MD, counts)).squeeze(1) * self.deviation + self.mean).tolist()
+        found: list[float] = (self.linear(alike(*_halves(x_MD))).squeeze(1) * self.deviation + self.mean).tolist()
         return found
 
 
@@ -129,7 +146,7 @@ class Choices(Head):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(4 * width, 1, bias=False)
+        self.linear = nn.Linear(4 * width + 1, 1, bias=False)
 
     def _scores(self, x_MD: Tensor, counts: Sequence[int]) -> Tensor:
         x_RTD, valid_RT = padded(x_MD, counts)
