@@ -216,10 +216,12 @@ def test_a_document_at_which_a_step_fails_is_set_apart(sources, tmp_path, monkey
         return one
 
     monkeypatch.setattr(normalize, "normalize", failing)
-    report = run(sources, tmp_path / "out")
+    heard = Heard()
+    report = run(sources, tmp_path / "out", progress=heard)
     (row,) = (row for row in rows(tmp_path / "out", "removed") if row["reason"] == FAULT)
     assert (row["id"], row["step"], row["detail"]) == ("1.txt:13", "normalize", "IndexError: out of range")
     assert report["documents"] == 151
+    assert heard.notes == ["The step normalize failed at 1 documents: they are in removed/, please report it."]
 
 
 @pytest.mark.parametrize(("stage", "workers"), [("reading and filtering", 1), ("reading and filtering", 2), ("writing", 1)])

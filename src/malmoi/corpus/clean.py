@@ -26,6 +26,7 @@ from malmoi.core.errors import MalmoiError
 from malmoi.core.lock import locked
 from malmoi.core.progress import Progress, Silent
 from malmoi.corpus import decisions, mapping, writing
+from malmoi.corpus.chain import FAULT
 from malmoi.corpus.engines import FULL, Engine, run
 from malmoi.corpus.phases import Phases, absolute, described, made_with, phases
 from malmoi.corpus.planning import SIZE, Shard, plan
@@ -188,6 +189,11 @@ class _Work:
         removed -= sum(number for step in tally.steps.values() for number, _ in step.taken.values())
         counted = {"documents": read, "kept": kept, "removed": removed}
         refuse_lost(counted, tally)
+        for step in tally.steps.values():
+            if FAULT in step.reasons:
+                self._heard.note(
+                    f"The step {step.name} failed at {step.reasons[FAULT][0]:,} documents: they are in removed/, please report it."
+                )
         found = mask_samples(tally.json(), self._spec)
         return {"profile": self._spec.profile, **counted, **found, "spec": self._spec.model_dump(mode="json")}
 

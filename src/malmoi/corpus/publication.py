@@ -105,10 +105,12 @@ def finished(out: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def refuse_full_disk(out: Path, shards: Sequence[Shard]) -> None:
-    """Raise MalmoiError M045 if the disk has less room than the sources take; what is compressed counts three times."""
+    """Raise MalmoiError M045 if the disk has less room than the sources take (what is compressed counts three times) and the work that is
+    done does not fill already."""
     paths = {part.path for shard in shards for part in shard.parts}
     sizes = (os.path.getsize(path) * (1 if path.endswith((".txt", ".jsonl")) else 3) for path in paths)
-    refuse_full(out, sum(sizes), what="the cleaned corpus with its work")
+    there = sum(path.stat().st_size for path in (out / "work").rglob("*") if path.is_file())
+    refuse_full(out, sum(sizes) - there, what="the cleaned corpus with its work")
 
 
 def mask_samples(report: dict[str, Any], spec: CorpusSpec) -> dict[str, Any]:
