@@ -131,5 +131,11 @@ def test_an_address_without_a_cluster_is_told(monkeypatch):
         raise ConnectionError("Could not connect.\nAnd more")
 
     monkeypatch.setattr(ray, "init", refusing)  # it asks for a minute
-    with pytest.raises(MalmoiError, match="M009: --address is '127.0.0.1:1', but no Ray cluster answers there .Could not connect.\\."):
-        list(run(double, TASKS, engine="ray", address="127.0.0.1:1"))
+    with pytest.raises(MalmoiError, match="M009: --address is 'auto', but no Ray cluster answers there .Could not connect.\\."):
+        list(run(double, TASKS, engine="ray", address="auto"))
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once():
+    pytest.importorskip("ray")
+    with pytest.raises(MalmoiError, match="M009: --address is '127.0.0.1:1'.*no Ray cluster answers there"):
+        list(run(str, [("one", 1)], workers=1, engine="ray", address="127.0.0.1:1"))

@@ -118,8 +118,8 @@ def test_the_second_half_of_a_shard(halves, tmp_path):
     removed = [row for rows in read_rows(tmp_path / "part" / "removed.parquet") for row in rows]
     assert {row[:5] for row in removed} == {
         ("1.txt:0", "paragraphs", "repeated_line", "", True),
-        ("1.txt:1", "exact", "duplicate", "", False),
-        ("1.txt:3", "exact", "duplicate", "", False),
+        ("1.txt:1", "exact", "duplicate", "of 0.txt:2", False),
+        ("1.txt:3", "exact", "duplicate", "of 1.txt:2", False),
         ("1.txt:4", "paragraphs", "empty", "nothing is left of it", False),
     }
     assert {row[0]: row[6] for row in removed if row[6]} == {"1.txt:1": "0.txt:2", "1.txt:3": "1.txt:2"}

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when there is no room."""
 RETRIES = 3
 """Times that Ray runs a task again whose node or worker was lost."""
+KNOCK = 10.0
+"""Seconds in which the head of a cluster must answer."""
 
 
 def run(
@@ -201,6 +204,13 @@ def _on_ray(
                 ray.cancel(left, force=True)
 
 
+def _knock(address: str) -> None:
+    """Raise OSError at once where nothing listens at `host:port`; Ray itself would try for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
+
+
 @contextmanager
 def _cluster(workers: int, address: str | None) -> Iterator[Any]:
     """Ray, connected. A cluster that is started here has no dashboard (it would take orders from anybody) and listens on loopback."""
@@ -214,8 +224,9 @@ def _cluster(workers: int, address: str | None) -> Iterator[Any]:
         ray.init(num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR)
     elif mine:
         try:
+            _knock(str(address))
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as failure:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as failure:
             problem = f"no Ray cluster answers there ({str(failure).splitlines()[0].rstrip('.')})"
             next = "start one (`ray start --head`), or leave --address out."
             raise MalmoiError("M009", argument="--address", value=address, problem=problem, next=next) from None

@@ -186,7 +186,8 @@ class _Reading:
         self._waited += time.perf_counter() - begun
         if isinstance(page, Failed):
             return Refused(raw.id, page.reason, page.detail, decoded.text[:EXCERPT])
-        return Document(raw.id, page.text, {**raw.meta, "title": page.title} if page.title else raw.meta)
+        known = {"title": page.title, "charset": "" if decoded.charset == "utf-8" else decoded.charset}
+        return Document(raw.id, page.text, {**raw.meta, **{name: value for name, value in known.items() if value}})
 
 
 def _is_text(text: str) -> bool:

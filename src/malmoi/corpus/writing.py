@@ -131,7 +131,7 @@ class _Together:
     def _answer(self, kind: str, item: Item, step: str, of: str, lines: str) -> tuple[Change | Removal, str] | None:
         """What the step of that kind says of a document."""
         if kind == step:
-            return Removal("duplicate" if kind == "exact" else "near_duplicate"), of
+            return Removal("duplicate" if kind == "exact" else "near_duplicate", f"of {of}"), of
         if kind != "paragraphs" or not lines:
             return None
         text, taken = without(item.document.text, [int(place) for place in lines.split()])
