@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def splits_of(kind: str, *, train: int = 256, dev: int = 64, test: int = 0, seed
     return Splits(examples[:train], examples[train : train + dev], examples[train + dev :])
 
 
+@cache
 def subwords(algorithm: Any = "wordpiece") -> Subwords:
     size = 150 if algorithm == "wordpiece" else 800
     return Subwords.train([" ".join(CONTENT)] * 3, SubwordSpec(algorithm=algorithm, size=size, minimum_count=1))

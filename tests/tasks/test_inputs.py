@@ -16,7 +16,11 @@ from malmoi.tasks.inputs import Form, Frame, Inputs, WordInputs, divided, shared
 from malmoi.tasks.task import Choice, InContext, Question, Tagged, Task, Texts
 from malmoi.vocab import Subwords
 
-TEXTS = ["서울은 한국의 수도이다. 세종대왕은 한글을 만들었다.", "the river bank was old, and the bank of money stood there", "Anna sings. Kim walks slowly!"]
+TEXTS = [
+    "서울은 한국의 수도이다. 세종대왕은 한글을 만들었다.",
+    "the river bank was old, and the bank of money stood there",
+    "Anna sings. Kim walks slowly!",
+]
 ALGORITHMS = {"wordpiece": 160, "bpe": 400, "byte_bpe": 400, "unigram": 400}
 
 
@@ -199,7 +203,9 @@ def test_a_question_without_an_answer_and_an_answer_too_long_for_a_window(pieces
 @pytest.mark.parametrize("normal", ["NFC", "NFD"])
 def test_marked_words_are_read_by_their_pieces(vocabulary: Subwords, normal: Any) -> None:
     one, other = (unicodedata.normalize(normal, text) for text in ("한국의 수도이다 서울은 river", "the old bank sings"))
-    marks = [(text.index(word), text.index(word) + len(word)) for text, word in ((one, unicodedata.normalize(normal, "서울은")), (other, "bank"))]
+    marks = [
+        (text.index(word), text.index(word) + len(word)) for text, word in ((one, unicodedata.normalize(normal, "서울은")), (other, "bank"))
+    ]
     example = InContext("1", one, marks[0], other, marks[1], "a", "")
     (item,) = inputs(vocabulary, "context").items([example])
     whole, first, second = item.rows[0].parts
@@ -222,7 +228,9 @@ def test_the_form_is_what_the_training_examples_show() -> None:
     assert not form("regression", [Texts("1", "a", "b", 1.0)], both=False).both and form("pair", [], name="mrpc").both
     assert form("regression", [Texts("1", "a", "b", 1.0)]).spread == 1.0
     assert form("sentence", [Texts("1", "a", label="z"), Texts("2", "a", label="y")]).labels == ("y", "z")
-    assert form("tagging", [Tagged("1", ("a", " "), ("y", "x"))]).characters and not form("tagging", [Tagged("1", ("a",), ("y",))]).characters
+    assert (
+        form("tagging", [Tagged("1", ("a", " "), ("y", "x"))]).characters and not form("tagging", [Tagged("1", ("a",), ("y",))]).characters
+    )
     assert form("span", [Question("1", "q", "c")]).unanswerable and not form("span", [Question("1", "q", "c", (("c", 0),))]).unanswerable
 
 
