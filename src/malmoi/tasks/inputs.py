@@ -169,8 +169,8 @@ class Inputs:
     def _framed(self, a: np.ndarray, b: np.ndarray | None, *others: np.ndarray) -> Row:
         """others: further positions that are read."""
         frame = self.frame
-        parts = [[frame.before], a, [frame.behind]] if b is None else [[frame.before], a, [frame.between], b, [frame.behind]]
-        ids = np.concatenate(parts).astype(np.int64)
+        before, between, behind = (np.array([mark], np.int64) for mark in (frame.before, frame.between, frame.behind))
+        ids = np.concatenate([before, a, behind] if b is None else [before, a, between, b, behind])
         whole = np.array([len(ids) - 1 if frame.last else 0])
         return Row(ids, len(ids) if b is None else len(a) + 2, (whole, *others))
 

@@ -118,7 +118,7 @@ class WordReader(nn.Module):
         halves = zip(self.frontend(batch).chunk(2), batch.segments.chunk(2), batch.positions.chunk(2), strict=True)
         sides = []
         for model, places, (x_RTD, segments, numbers) in zip(self.models, (place + 1, sizes[row] - place), halves, strict=True):
-            trace = model.trace(x_RTD, None, None, Layout(segments, numbers))  # type: ignore[operator, union-attr]
+            trace = model.trace(x_RTD, None, None, Layout(segments, numbers))  # type: ignore[operator]
             at = torch.from_numpy(row).to(x_RTD.device), torch.from_numpy(places).to(x_RTD.device)
             sides.append([layer[at] for layer in trace.layers])
         return [torch.cat(pair, dim=1) for pair in zip(*sides, strict=True)]
