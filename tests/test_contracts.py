@@ -13,10 +13,14 @@ from malmoi.core.recipe import (
     BackboneSpec,
     CharacterCNNSpec,
     FullSoftmaxSpec,
+    IdentitySpec,
     LSTMSpec,
     ModelSpec,
+    RowsSpec,
     RunSpec,
     SampledSoftmaxSpec,
+    SGDSpec,
+    SkipGramSpec,
     TokenEmbeddingSpec,
     TrainingSpec,
     VocabularyHeadSpec,
@@ -24,7 +28,7 @@ from malmoi.core.recipe import (
 from malmoi.health.batches import random_batch
 from malmoi.health.tying import sharing
 from malmoi.objectives import build
-from malmoi.testing import check_continuity, check_evaluation, check_path, check_visibility
+from malmoi.testing import check_accumulation, check_continuity, check_evaluation, check_packing, check_path, check_visibility
 from malmoi.train import Optimizer
 from malmoi.train.checkpoint import Checkpoint, load_module, save
 
@@ -135,7 +139,7 @@ def test_tying_that_broke_while_loading_is_found():
 @pytest.mark.parametrize("front", ["characters", "tokens"])
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("samples", [20, 30, 50])
-@pytest.mark.parametrize("optimizer", [AdagradSpec(), AdamWSpec()], ids=lambda spec: spec.kind)
+@pytest.mark.parametrize("optimizer", [AdagradSpec(), AdamWSpec(), SGDSpec()], ids=lambda spec: spec.kind)
 def test_every_optimizer_takes_the_gradients_of_every_head(front, tied, samples, optimizer):
     """With many candidates for few words the sampled softmax gives way to the full one, whose gradients are not rows."""
     if front == "characters" and tied:
@@ -184,3 +188,32 @@ def test_bf16_trains_to_about_the_same_loss(case):
         assert {parameter.dtype for parameter in objective.parameters()} == {torch.float32}
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
     assert losses[1] != losses[0]
+
+
+def skipgram(**settings):
+    front = TokenEmbeddingSpec(**settings)
+    head = VocabularyHeadSpec(size=SIZE, bias="none")
+    model = ModelSpec(width=8, dropout=0.0, frontend=front, backbone=IdentitySpec(), head=head, initialization="word2vec")
+    spec = RunSpec(name="test", objective=SkipGramSpec(window=3), model=model, stream=RowsSpec(rows=4, length=16))
+    return build(spec, words=200, characters=261)
+
+
+@pytest.mark.parametrize("settings", [{}, {"width": 4}, {"norm": True}, {"scale": True}], ids=str)
+def test_skip_gram_keeps_the_contracts(settings):
+    """Over words too, but in rows, and without any backbone."""
+    objective = skipgram(**settings)
+    for check in (check_visibility, check_path, check_evaluation, check_packing, check_accumulation):
+        check(objective)
+
+
+@pytest.mark.parametrize("optimizer", [AdagradSpec(), AdamWSpec(), SGDSpec()], ids=lambda spec: spec.kind)
+def test_skip_gram_learns_with_every_optimizer(optimizer):
+    objective, losses = skipgram(), []
+    trainer = Optimizer(objective, TrainingSpec(optimizer=optimizer))
+    batch = random_batch(objective, rows=4, length=16)
+    for _ in range(30):
+        loss = objective.train().loss(batch)
+        (loss.total * loss.count).backward()
+        trainer.step(0.1)
+        losses.append(loss.total.item())
+    assert losses[-1] < 0.9 * losses[0]

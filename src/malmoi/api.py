@@ -14,7 +14,7 @@ from malmoi.core.recipe import SubwordSpec, TextSpec
 from malmoi.core.spec import validate
 
 if TYPE_CHECKING:
-    from malmoi.readout import Encoder, TokenEncoder
+    from malmoi.readout import Encoder, StaticEncoder, TokenEncoder
 
 Sources = Sequence[str | Path]
 Layer = str | int
@@ -133,7 +133,7 @@ def pretrain(
     return pretraining.train(spec, resume=resume, shard=shard, deterministic=deterministic, **common)  # type: ignore[arg-type]
 
 
-def load(run: str | Path, *, device: str = "auto") -> Encoder | TokenEncoder:
+def load(run: str | Path, *, device: str = "auto") -> Encoder | TokenEncoder | StaticEncoder:
     """The encoder of a run: `malmoi.load(RUN).encode(texts, layer="mix")` -> one float32 array a text.
 
     A biLM gives a vector a word (`readout.Encoder`, with its states), a Transformer one a token or a word (`readout.TokenEncoder`); of a

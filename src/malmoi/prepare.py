@@ -12,7 +12,7 @@ from typing import Any
 from malmoi.core.artifact import fingerprint, refuse_full
 from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress
-from malmoi.core.recipe import RunSpec, TextSpec
+from malmoi.core.recipe import RunSpec, SkipGramSpec, TextSpec
 from malmoi.core.spec import Spec, validate
 from malmoi.corpus import Document, read, source_files, source_fingerprint, text_lines, word_splitter
 from malmoi.run import read_spec, record
@@ -69,7 +69,11 @@ def prepare(
     if spec.objective.kind == "sequence":
         prepared = _of_pairs(spec, corpus=corpus, valid=valid, out=out, allow_unknown=allow_unknown, progress=progress)
     else:
-        documents = _Documents(corpus, spec.text, hold_out=not valid, progress=progress)
+        scored = not isinstance(spec.objective, SkipGramSpec)
+        if valid and not scored:
+            problem, next = "vectors of words score no text", "leave it out."
+            raise MalmoiError("M009", argument="--valid", value=" ".join(map(str, valid)), problem=problem, next=next)
+        documents = _Documents(corpus, spec.text, hold_out=scored and not valid, progress=progress)
         held = read(valid, spec.text) if valid else documents.held_out()
         stage = _of_words if spec.subwords is None else _of_subwords
         prepared = stage(spec, documents=documents, held=held, out=out, allow_unknown=allow_unknown, progress=progress)
@@ -94,9 +98,12 @@ def _of_words(
         if len(vocabulary) <= 3:
             raise MalmoiError("M013", path=", ".join(map(str, documents.sources)))
         vocabulary.save(out / "vocab")
-    facts = report(vocabulary, spec.model.head.size)
-    if not allow_unknown:
-        refuse_unknown(facts)
+    if isinstance(spec.objective, SkipGramSpec):
+        facts = report(vocabulary, spec.objective.known(vocabulary.counts, spec.model.head.size))
+    else:
+        facts = report(vocabulary, spec.model.head.size)
+        if not allow_unknown:
+            refuse_unknown(facts)
     if (out / "shards" / "manifest.json").is_file():
         shards = Shards.open(out / "shards", vocabulary)
     else:

@@ -16,7 +16,7 @@ from malmoi.core.artifact import seal
 from malmoi.core.devices import available, exactly, find_device, resident
 from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress, Silent
-from malmoi.core.recipe import BiLMSpec, CharacterCNNSpec, RowsSpec, RunSpec, SequenceSpec, StreamSpec
+from malmoi.core.recipe import BiLMSpec, CharacterCNNSpec, RowsSpec, RunSpec, SequenceSpec, SkipGramSpec, StreamSpec
 from malmoi.core.spec import override
 from malmoi.corpus import source_files
 from malmoi.evals import Evaluation, evaluate, evaluate_causal, evaluate_masked, evaluate_pairs, unigram, unigram_of
@@ -27,7 +27,7 @@ from malmoi.objectives import BiLM, Causal, Masked, Objective, Replaced, Sequenc
 from malmoi.objectives.estimate import estimate
 from malmoi.prepare import Prepared, first_words, prepare, summary
 from malmoi.recipes import find
-from malmoi.shards import Packed, Pairs, Streams
+from malmoi.shards import Contexts, Packed, Pairs, Streams
 from malmoi.testing import check_visibility
 from malmoi.train import checkpoint as checkpoints
 from malmoi.train import fit, processes, total_steps
@@ -182,7 +182,7 @@ def _tell_subwords(facts: dict[str, Any], progress: Progress) -> None:
             progress.note(f"{name}: {sizes}, {words['unknown']:.3%} unknown")
 
 
-Batches = Streams | Packed | Pairs
+Batches = Streams | Packed | Pairs | Contexts
 
 
 def batches(spec: RunSpec, prepared: Prepared, *, rank: int = 0, world: int = 1) -> Batches:
@@ -192,6 +192,9 @@ def batches(spec: RunSpec, prepared: Prepared, *, rank: int = 0, world: int = 1)
         assert isinstance(vocabulary, Vocabulary)
         spelling = (lambda ids: vocabulary.spelling[ids]) if spec.model.frontend.kind == "character_cnn" else None
         return Streams(shards, spelling, stream.streams, stream.window, spec.seed, rank, world)
+    if isinstance(spec.objective, SkipGramSpec):
+        cut: dict[str, int] = {"size": spec.model.head.size, "rows": stream.rows, "length": stream.length, "seed": spec.seed}
+        return Contexts(shards, vocabulary.sizes()["counts"], spec.objective, rank=rank, world=world, **cut)
     assert isinstance(vocabulary, Subwords)
     marks, rows, length, seed = vocabulary.marks, stream.rows, stream.length, spec.seed
     if prepared.source is not None:
@@ -297,9 +300,10 @@ def _next(out: Path, spec: RunSpec, outcome: Outcome) -> list[str]:
     if spec.objective.kind == "sequence":
         return [f"malmoi doctor {out}", f"malmoi generate {out} --source 'a text'"]
     speaks = [f"malmoi generate {out} 'a prompt'"] if spec.objective.kind == "causal" else []
+    scores = [f"malmoi evaluate {out} --on FILE"] if spec.objective.kind != "skipgram" else []
     return [
         f"malmoi doctor {out}",
-        f"malmoi evaluate {out} --on FILE",
+        *scores,
         *speaks,
         f"malmoi embed {out} --input FILE --output vectors.npz",
         f"malmoi neighbours {out} 'a text with a *marked* word' --among FILE",

@@ -14,10 +14,10 @@ from malmoi.core.progress import Progress
 from malmoi.core.recipe import RowsSpec, TextSpec
 from malmoi.core.spec import validate
 from malmoi.corpus import read, word_splitter
-from malmoi.objectives import BiLM, Causal, Masked, Replaced
+from malmoi.objectives import BiLM, Causal, Masked, Replaced, SkipGram
 from malmoi.objectives import Sequence as SequenceToSequence
 from malmoi.prepare import aligned
-from malmoi.readout import Encoder, Sampling, TokenEncoder, Translator, Writer, warm_state
+from malmoi.readout import Encoder, Sampling, StaticEncoder, TokenEncoder, Translator, Writer, warm_state
 from malmoi.run import Run
 from malmoi.shards import Shards
 from malmoi.vocab import EncodedText, Subwords, Vocabulary, encode_documents
@@ -25,8 +25,12 @@ from malmoi.vocab import EncodedText, Subwords, Vocabulary, encode_documents
 Sources = Sequence[str | Path]
 
 
-def encoder_of(run: Run) -> Encoder | TokenEncoder:
+def encoder_of(run: Run) -> Encoder | TokenEncoder | StaticEncoder:
     """What `malmoi.load` gives. Raises MalmoiError M060 for a Transformer without subwords."""
+    if isinstance(run.objective, SkipGram):
+        assert isinstance(run.vocabulary, Vocabulary)
+        size, split = run.objective.output_size, word_splitter(run.spec.text.words)
+        return StaticEncoder(run.objective.model, run.vocabulary, size=size, split=split)
     if isinstance(run.objective, BiLM):
         assert isinstance(run.vocabulary, Vocabulary)
         models = run.objective.forward_model, run.objective.backward_model
@@ -49,6 +53,10 @@ def score(
     """What `malmoi.evaluate` gives, but for the name of the run. Raises MalmoiError M009, M052 or M060."""
     if not run.has_head:
         raise MalmoiError("M052", path=run.path)
+    if isinstance(run.objective, SkipGram):
+        problem = "it has vectors of words and no likelihood of a text"
+        next = "score its vectors: malmoi probe RUN wordsim353 --data FILE, or any other task."
+        raise MalmoiError("M060", path=run.path, what="score a text", problem=problem, next=next)
     if bool(on) == bool(pairs):
         given, next = " ".join(map(str, [*on, *pairs])), "give --on SOURCE..., or --pairs SOURCE TARGET for a sequence model."
         raise MalmoiError("M009", argument="what to score", value=given, problem="it is either a text or pairs of texts", next=next)
@@ -99,7 +107,8 @@ def generate(
             run.spec.objective.kind,
             "train a model that can: gpt2-small goes on with a text, transformer-small makes one of another.",
         )
-        what = {"bilm": "it has two directions and no sampler"}.get(kind, "it fills gaps and has no next token")
+        whats = {"bilm": "it has two directions and no sampler", "skipgram": "it has vectors of words and no next word"}
+        what = whats.get(kind, "it fills gaps and has no next token")
         raise MalmoiError("M060", path=run.path, what="write text", problem=f"its objective is {kind}: {what}", next=next)
     if source is not None or beam is not None:
         argument, value = ("source", source) if source is not None else ("beam", beam)

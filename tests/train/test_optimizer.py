@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from malmoi.core.recipe import AdagradSpec, AdamWSpec, TrainingSpec
+from malmoi.core.recipe import AdagradSpec, AdamWSpec, SGDSpec, TrainingSpec
 from malmoi.train import Optimizer
 from malmoi.train.loop import schedule
 from malmoi.train.optimizer import _adamw, _adamw_whole
@@ -37,6 +37,20 @@ def test_adagrad_is_tensorflows():
         optimizer.step(0.3)
         torch.testing.assert_close(module.dense.weight.detach().double(), weight, rtol=1e-5, atol=1e-6)
     assert torch.equal(module.table.weight.detach()[4], untouched)
+
+
+def test_sgd_is_torchs_and_leaves_other_rows_alone():
+    module, plain = Rows(), Rows()
+    optimizer, torchs = Optimizer(module, TrainingSpec(optimizer=SGDSpec())), torch.optim.SGD(plain.parameters(), lr=0.3)
+    for _ in range(3):
+        for part in (module, plain):
+            part(torch.tensor([0, 1, 1])).backward()
+        optimizer.step(0.3)
+        torchs.step()
+        torchs.zero_grad()
+    for mine, theirs in zip(module.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert optimizer.tensors().keys() == {"steps"} and optimizer.steps == 3
 
 
 def dense(gradient):

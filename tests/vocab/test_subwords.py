@@ -226,7 +226,7 @@ def test_what_has_changed_on_disk_is_refused(trained: dict[str, Subwords], tmp_p
 
 def test_a_vocabulary_of_words_has_sizes_too() -> None:
     words = Vocabulary.build({"a": 1}, CharacterSpec())
-    assert words.sizes() == {"words": 4, "characters": words.characters.size, "marks": None}
+    assert words.sizes() == {"words": 4, "characters": words.characters.size, "marks": None, "counts": words.counts}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

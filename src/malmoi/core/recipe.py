@@ -143,6 +143,12 @@ class BackboneSpec(Spec):
         return self
 
 
+class IdentitySpec(Spec):
+    """No blocks: the vectors of the front-end are those of the model (Word2Vec)."""
+
+    kind: Literal["identity"] = "identity"
+
+
 class CustomBackboneSpec(Spec):
     """A backbone of your own: `module:function`, called as `function(width=..., **arguments)`, returns a torch module."""
 
@@ -193,12 +199,13 @@ class ModelSpec(Spec):
     width: PositiveInt = 512
     dropout: Probability = 0.1
     frontend: Annotated[CharacterCNNSpec | TokenEmbeddingSpec | SoftOneHotSpec, Field(discriminator="kind")] = CharacterCNNSpec()
-    backbone: Annotated[BackboneSpec | CustomBackboneSpec, Field(discriminator="kind")] = BackboneSpec()
+    backbone: Annotated[BackboneSpec | IdentitySpec | CustomBackboneSpec, Field(discriminator="kind")] = BackboneSpec()
     head: VocabularyHeadSpec = VocabularyHeadSpec()
-    initialization: Literal["parts", "bert", "gpt2", "transformer", "neighbours"] = "parts"
+    initialization: Literal["parts", "bert", "gpt2", "transformer", "neighbours", "word2vec"] = "parts"
     """Each part's own; or by paper: all matrices from N(0, 0.02) (`bert`; GPT-1's is the same), those that write into the residual stream
-    divided by the root of their number (`gpt2`), Xavier's uniform (`transformer`); or as bert with heads that begin by looking beside each
-    token (`neighbours`), without which a small masked model knows only word frequencies for a long time."""
+    divided by the root of their number (`gpt2`), Xavier's uniform (`transformer`), vectors of words from U(-0.5, 0.5) / width and output
+    rows of zeros (`word2vec`); or as bert with heads that begin by looking beside each token (`neighbours`), without which a small masked
+    model knows only word frequencies for a long time."""
 
 
 class BiLMSpec(Spec):
@@ -280,6 +287,27 @@ class SequenceSpec(Spec):
     """Label smoothing (section 5.4)."""
 
 
+class SkipGramSpec(Spec):
+    """Skip-gram with negative sampling (Mikolov et al. 2013, "Distributed representations of words and phrases", section 2): the vector
+    of a word tells the words around it from words that are drawn."""
+
+    kind: Literal["skipgram"] = "skipgram"
+    window: PositiveInt = 5
+    """Words on each side, at most: for each word a number from 1 to this is drawn (word2vec.c)."""
+    negatives: PositiveInt = 5
+    """Drawn words for each true one."""
+    power: Annotated[float, Field(ge=0.0)] = 0.75
+    """They are drawn in proportion to their count raised to this."""
+    sample: Annotated[float, Field(ge=0.0)] = 1e-3
+    """Words with a larger share of the text than this are left out at random, sqrt(t/f) + t/f of them stay (word2vec.c); 0: none is."""
+    minimum_count: PositiveInt = 5
+    """Rarer words are left out of the text, and have no vector."""
+
+    def known(self, counts: Any, size: int) -> int:
+        """Words with a vector, the three marks included: of the `size` most frequent those that are frequent enough. counts (V,): by id."""
+        return min(size, 3 + int((counts[3:] >= self.minimum_count).sum()))
+
+
 class StreamSpec(Spec):
     """Rows that read on where they stopped: truncated back-propagation through time."""
 
@@ -315,6 +343,12 @@ class AdamWSpec(Spec):
     """What decays: everything, or all but biases and norms (BERT, GPT)."""
 
 
+class SGDSpec(Spec):
+    """Plain stochastic gradient descent, as word2vec.c has it."""
+
+    kind: Literal["sgd"] = "sgd"
+
+
 class GuardSpec(Spec):
     """When the loop does not trust a step. A loss or gradient that is not finite is never applied, whatever stands here."""
 
@@ -334,7 +368,7 @@ class TrainingSpec(Spec):
     tokens: PositiveInt | None = None
     minutes: PositiveFloat | None = None
     epochs: PositiveFloat | None = None
-    optimizer: Annotated[AdagradSpec | AdamWSpec, Field(discriminator="kind")] = AdagradSpec()
+    optimizer: Annotated[AdagradSpec | AdamWSpec | SGDSpec, Field(discriminator="kind")] = AdagradSpec()
     learning_rate: PositiveFloat = 0.2
     warmup: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Share of the run over which the learning rate rises from 0."""
@@ -377,7 +411,9 @@ class RunSpec(Spec):
     characters: CharacterSpec = CharacterSpec()
     subwords: SubwordSpec | None = None
     """None: the vocabulary is one of words, spelt as `characters` says."""
-    objective: Annotated[BiLMSpec | CausalSpec | MaskedSpec | ReplacedSpec | SequenceSpec, Field(discriminator="kind")] = BiLMSpec()
+    objective: Annotated[BiLMSpec | CausalSpec | MaskedSpec | ReplacedSpec | SequenceSpec | SkipGramSpec, Field(discriminator="kind")] = (
+        BiLMSpec()
+    )
     model: ModelSpec = ModelSpec()
     stream: Annotated[Annotated[StreamSpec, Tag("streams")] | Annotated[RowsSpec, Tag("rows")], Discriminator(_kind_of_stream)] = (
         StreamSpec()

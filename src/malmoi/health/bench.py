@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from malmoi.core.batch import Batch
-from malmoi.nn import Model, Trace
+from malmoi.nn import Model, Trace, VocabularyHead
 from malmoi.objectives import Objective
+
+SMALL = 0.02
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,28 @@ class Call:
 @contextmanager
 def undisturbed(objective: nn.Module) -> Iterator[None]:
     """Afterwards modes, gradients, `requires_grad`, dropout rates, buffers and the random state are what they were. Inside, the
-    random state is a fixed one and no parameter has a gradient."""
+    random state is a fixed one, no parameter has a gradient, and output rows that are all zeros (before word2vec's first step), which
+    let no gradient through, are random numbers."""
     modes = {module: module.training for module in objective.modules()}
     parameters = [(parameter, parameter.grad, parameter.requires_grad) for parameter in objective.parameters()]
     buffers = [(buffer, buffer.clone()) for buffer in objective.buffers()]
     rates = list(dropout_rates(objective))
+    silent = [head.weight for head in objective.modules() if isinstance(head, VocabularyHead) and head.adaptive is None]
+    silent = [weight for weight in silent if not weight.is_meta and not weight.any()]
     cuda = sorted({parameter.device.index or 0 for parameter, _, _ in parameters if parameter.is_cuda})
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(0)
         try:
             for parameter, _, _ in parameters:
                 parameter.grad = None
+            with torch.no_grad():
+                for weight in silent:
+                    weight.normal_(std=SMALL)
             yield
         finally:
+            with torch.no_grad():
+                for weight in silent:
+                    weight.zero_()
             for module, mode in modes.items():
                 module.training = mode
             for parameter, gradient, wanted in parameters:

@@ -20,7 +20,7 @@ from malmoi.train import checkpoint as checkpoints
 Metrics = Sequence[Mapping[str, Any]]
 PATIENCE, PATIENCE_WORDS = 50, 200_000
 """Predictions (for each output word, and in all) that a run may take before it has to be better than counting."""
-PARTS = ("forward", "backward", "next", "masked", "pair", "generator", "replaced")
+PARTS = ("forward", "backward", "next", "masked", "pair", "generator", "replaced", "around")
 """Names under which objectives report their losses."""
 LIKELIHOOD = {"masked": ("masked", "valid_loss"), "replaced": ("generator", "valid_generator"), "sequence": ("next", "valid_loss")}
 """Where the plain likelihood of tokens stands, in training and in validation, if it is not the loss itself."""
@@ -62,7 +62,10 @@ def finite(metrics: Metrics) -> list[Finding]:
 
 
 def likelihoods(metrics: Metrics, objective: str) -> list[dict[str, Any]]:
-    """The lines with the likelihood of tokens as `loss` and `valid_loss`, without the other parts of an objective and without smoothing."""
+    """The lines with the likelihood of tokens as `loss` and `valid_loss`, without the other parts of an objective and without smoothing.
+    Skip-gram has no likelihood."""
+    if objective == "skipgram":
+        return []
     if objective not in LIKELIHOOD:
         return [dict(line) for line in metrics]
     found = []

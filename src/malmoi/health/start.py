@@ -10,7 +10,7 @@ from malmoi.core.batch import Batch
 from malmoi.health.bench import undisturbed
 from malmoi.health.finding import Finding, Level
 from malmoi.nn import TokenEmbedding
-from malmoi.objectives import Objective
+from malmoi.objectives import Objective, SkipGram
 
 SHARE = 0.1
 """How far from ln K is still usual, as a share of it. The recipes start within 2 %: logits of variance v add about v/2 nats, and vectors
@@ -29,12 +29,22 @@ def start_loss(fresh: Objective, batch: Batch) -> list[Finding]:
         view = fresh.view(batch)
         nll_RT, parts = fresh.score(view).nll, fresh.loss(view).parts
     loss = float(nll_RT.double().sum() / (view.targets[fresh.target] >= 0).sum())
+    if isinstance(fresh, SkipGram):
+        return [_beside_guessing(loss, fresh.guessed(view))]
     told = "pair" in view.targets and bool((view.targets["pair"] >= 0).any())
     names = [name for name in ("pair", "replaced") if name in parts and (name != "pair" or told)]
     choices = [(float(parts[name]), 2, CHOICE) for name in names]
     own = _own_token(fresh)
     usual = SHARE * math.log(fresh.output_size)
     return [_beside(loss, fresh.output_size, usual, above=max(usual, own)), *(_beside(*each, above=CHOICE) for each in choices)]
+
+
+def _beside_guessing(loss: float, expected: float) -> Finding:
+    """Of choices between true and drawn words."""
+    if abs(loss - expected) <= SHARE * expected:
+        return Finding.good("start", f"fresh weights have a loss of {loss:.2f} nats, guessing every pair costs {expected:.2f}")
+    size = round(math.exp(min(expected, 700.0)))
+    return Finding.of("M120", "error", loss=loss, size=size, expected=expected, problem="they are sure of what they cannot know")
 
 
 def _own_token(fresh: Objective) -> float:

@@ -9,7 +9,17 @@ from typing import TypeAlias
 import numpy as np
 
 from malmoi.core.batch import Batch
-from malmoi.core.recipe import AttentionSpec, BackboneSpec, BiLMSpec, CharacterCNNSpec, RowsSpec, RunSpec, SequenceSpec, StreamSpec
+from malmoi.core.recipe import (
+    AttentionSpec,
+    BackboneSpec,
+    BiLMSpec,
+    CharacterCNNSpec,
+    RowsSpec,
+    RunSpec,
+    SequenceSpec,
+    SkipGramSpec,
+    StreamSpec,
+)
 from malmoi.evals import unigram, unigram_of
 from malmoi.health import run as history
 from malmoi.health.batches import SHORT, random_batch, window
@@ -19,11 +29,11 @@ from malmoi.health.data import documents_at_rest
 from malmoi.health.examine import ROWS, WINDOWS, examine_objective, what_ids_say
 from malmoi.health.finding import Finding
 from malmoi.health.path import never_moved, readout_agrees
-from malmoi.health.readout import tokens_agree
+from malmoi.health.readout import static_agrees, tokens_agree
 from malmoi.health.start import start_loss
 from malmoi.health.state import rows_go_on, zero_start
-from malmoi.objectives import BiLM, Objective, build
-from malmoi.shards import Packed, Pairs, Shards, Streams, document_batches
+from malmoi.objectives import BiLM, Objective, SkipGram, build
+from malmoi.shards import Contexts, Packed, Pairs, Shards, Streams, document_batches
 from malmoi.train import checkpoint as checkpoints
 from malmoi.train import total_steps
 from malmoi.vocab import Subwords, Vocabulary
@@ -33,7 +43,7 @@ COLLAPSE_ROWS, COLLAPSE_LENGTH = 16, 32
 EARLY, EARLY_WORDS = 20, 200_000
 """Predictions (for each output word, and in all) up to which collapsed vectors may be those of a model that has just begun."""
 
-Batches: TypeAlias = Streams | Packed | Pairs
+Batches: TypeAlias = Streams | Packed | Pairs | Contexts
 Cut: TypeAlias = Callable[[int, int], Batches]
 """(rows, positions) -> batches of the run's own text."""
 
@@ -62,11 +72,14 @@ def examine_run(
     found += examine_objective(objective, batch=wide, tied=spec.model.head.tied, rate=spec.model.dropout, attention=_attention(spec))
     if shards is None or cut is None:
         return found
-    found += [*documents_at_rest(shards, vocabulary), *what_ids_say(shards, vocabulary, size=objective.output_size)]
+    size = len(vocabulary) if isinstance(objective, SkipGram) else objective.output_size  # skip-gram leaves rare words out
+    found += [*documents_at_rest(shards, vocabulary), *what_ids_say(shards, vocabulary, size=size)]
     if isinstance(objective, BiLM) and isinstance(vocabulary, Vocabulary):
         found += _states(spec, objective, vocabulary, shards, directory=directory, step=step)
         found += readout_agrees(objective, vocabulary, _first_documents(shards))
-    elif isinstance(vocabulary, Subwords):
+    elif isinstance(vocabulary, Vocabulary):
+        found += static_agrees(objective, vocabulary)
+    else:
         found += tokens_agree(objective, vocabulary, _first_documents(shards if source is None else source))
     sample = cut(COLLAPSE_ROWS, COLLAPSE_LENGTH)
     seen = step * spec.training.accumulate * _own(spec, cut).tokens_per_step
@@ -143,6 +156,10 @@ def _cutter(spec: RunSpec, vocabulary: Vocabulary | Subwords, shards: Shards | N
     if shards is None:
         return None
     text = shards
+    kind = spec.objective
+    if isinstance(kind, SkipGramSpec):
+        size, counts = spec.model.head.size, vocabulary.sizes()["counts"]
+        return lambda rows, length: Contexts(text, counts, kind, size=size, rows=rows, length=length, seed=spec.seed)
     if isinstance(vocabulary, Vocabulary):
         spelt = isinstance(spec.model.frontend, CharacterCNNSpec)
 
@@ -155,8 +172,8 @@ def _cutter(spec: RunSpec, vocabulary: Vocabulary | Subwords, shards: Shards | N
     def rows(rows: int, length: int) -> Batches:
         if source is not None:
             return Pairs(source, text, marks=vocabulary.marks, rows=rows, length=length, seed=spec.seed)
-        assert not isinstance(spec.objective, BiLMSpec | SequenceSpec)
-        return Packed(text, marks=vocabulary.marks, layout=spec.objective.layout, rows=rows, length=length, seed=spec.seed)
+        assert not isinstance(kind, BiLMSpec | SequenceSpec | SkipGramSpec)
+        return Packed(text, marks=vocabulary.marks, layout=kind.layout, rows=rows, length=length, seed=spec.seed)
 
     return rows
 

@@ -1,7 +1,7 @@
 """Parts of models: front-ends, mixers, blocks, heads. Knows no loss and no file format, and imports `core` alone."""
 
 from malmoi.nn.attention import Attention, CrossAttention
-from malmoi.nn.backbone import MLP, AttentionBlock, Backbone, Block, ForeignBackbone
+from malmoi.nn.backbone import MLP, AttentionBlock, Backbone, Block, ForeignBackbone, Identity
 from malmoi.nn.frontends import CharacterCNN, SoftOneHot, TokenEmbedding
 from malmoi.nn.heads import PairHead, ReplacedHead, VocabularyHead
 from malmoi.nn.init import initialize
@@ -19,6 +19,7 @@ __all__ = [
     "CharacterCNN",
     "CrossAttention",
     "ForeignBackbone",
+    "Identity",
     "Layout",
     "Model",
     "PairHead",

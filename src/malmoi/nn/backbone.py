@@ -172,6 +172,16 @@ def _attention_blocks(spec: BackboneSpec, mixer: AttentionSpec, *, width: int, d
     return nn.ModuleList(blocks)
 
 
+class Identity(nn.Module):
+    """No blocks: a trace of one layer, the front-end's."""
+
+    def initial_state(self, rows: int) -> State:
+        return ()
+
+    def forward(self, x_RTD: Tensor, state: State | None = None, valid_RT: Tensor | None = None, layout: Layout | None = None) -> Trace:
+        return Trace(last=x_RTD, layers=(x_RTD,))
+
+
 class ForeignBackbone(nn.Module):
     """A module of the user's own as a backbone: x (R, T, D) -> Trace, or a tensor (R, T, D), or a tuple that begins with one.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from malmoi.nn.attention import Attention, CrossAttention
 from malmoi.nn.backbone import MLP, Backbone
 from malmoi.nn.frontends import SoftOneHot, TokenEmbedding
+from malmoi.nn.heads import VocabularyHead
 from malmoi.nn.model import Model
 
 STD = 0.02
@@ -23,15 +24,19 @@ RANGE = 64.0
 """Longest over shortest wave; the shortest is two positions long."""
 
 
-def initialize(module: nn.Module, paper: Literal["parts", "bert", "gpt2", "transformer", "neighbours"]) -> None:
+def initialize(module: nn.Module, paper: Literal["parts", "bert", "gpt2", "transformer", "neighbours", "word2vec"]) -> None:
     """Draw the weights of `module` anew.
 
     bert: matrices and embeddings from N(0, 0.02), biases 0, norms 1 and 0 (Devlin et al. 2019's code; GPT-1 section 4.1).
     gpt2: the same, but what writes into the residual stream is divided by the root of the number of such parts (Radford et al. 2019,
     section 2.3). transformer: Xavier's uniform for matrices, N(0, 1 / width) for embeddings (tensor2tensor). neighbours: as bert, and the
-    heads begin by looking at the places beside each token, one before, one behind, two before ... (`look_around`).
+    heads begin by looking at the places beside each token, one before, one behind, two before ... (`look_around`). word2vec: words from
+    U(-0.5, 0.5) / width, output rows of zeros (word2vec.c).
     """
     if paper == "parts":
+        return
+    if paper == "word2vec":
+        _static(module)
         return
     for part in module.modules():
         if isinstance(part, nn.Linear):
@@ -50,6 +55,14 @@ def initialize(module: nn.Module, paper: Literal["parts", "bert", "gpt2", "trans
     if paper == "gpt2":
         for backbone in (part for part in module.modules() if isinstance(part, Backbone)):
             _quieter(backbone)
+
+
+def _static(module: nn.Module) -> None:
+    for part in module.modules():
+        if isinstance(part, TokenEmbedding):
+            nn.init.uniform_(part.weight, -0.5 / part.weight.shape[1], 0.5 / part.weight.shape[1])
+        elif isinstance(part, VocabularyHead):
+            nn.init.zeros_(part.weight)
 
 
 def _quieter(backbone: Backbone) -> None:

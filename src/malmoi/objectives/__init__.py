@@ -7,5 +7,6 @@ from malmoi.objectives.causal import Causal
 from malmoi.objectives.masked import Masked
 from malmoi.objectives.replaced import Replaced
 from malmoi.objectives.sequence import Sequence
+from malmoi.objectives.skipgram import SkipGram
 
-__all__ = ["BiLM", "Carry", "Causal", "Loss", "Masked", "Objective", "Replaced", "Score", "Sequence", "build"]
+__all__ = ["BiLM", "Carry", "Causal", "Loss", "Masked", "Objective", "Replaced", "Score", "Sequence", "SkipGram", "build"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,11 +15,13 @@ from malmoi.core.recipe import (
     BiLMSpec,
     CausalSpec,
     CharacterCNNSpec,
+    IdentitySpec,
     MaskedSpec,
     ModelSpec,
     ReplacedSpec,
     RowsSpec,
     RunSpec,
+    SkipGramSpec,
     SoftOneHotSpec,
     TokenEmbeddingSpec,
 )
@@ -27,6 +30,7 @@ from malmoi.nn import (
     Backbone,
     CharacterCNN,
     ForeignBackbone,
+    Identity,
     Model,
     PairHead,
     ReplacedHead,
@@ -42,20 +46,24 @@ from malmoi.objectives.causal import Causal
 from malmoi.objectives.masked import Masked
 from malmoi.objectives.replaced import Replaced
 from malmoi.objectives.sequence import Sequence
+from malmoi.objectives.skipgram import SkipGram
 
 WORDS = Marks(pad=0, unknown=2, begin=1, end=0)
 """The marks of a vocabulary of words."""
 
 
-def build(spec: RunSpec, *, words: int, characters: int, marks: Marks | None = None) -> Objective:
+def build(spec: RunSpec, *, words: int, characters: int, marks: Marks | None = None, counts: np.ndarray | None = None) -> Objective:
     """The objective of a run with fresh weights, decided by `spec.seed`.
 
     words: size of the vocabulary; characters: how many character ids there are (the last one is the padding; 0 for subwords); marks: of a
-    vocabulary of subwords. Raises MalmoiError M030 for a tying that cannot be, M032 for parts that do not fit each other.
+    vocabulary of subwords; counts (words,): of the training text, by id, for objectives that draw words (None: by Zipf's law, and all are
+    frequent enough). Raises MalmoiError M030 for a tying that cannot be, M032 for parts that do not fit each other.
     """
     _refuse(spec, marks)
     size = words if marks is not None else min(spec.model.head.size, words)
-    parts = _Parts(spec, size=size, characters=characters, marks=marks or WORDS)
+    if isinstance(spec.objective, SkipGramSpec) and counts is not None:
+        size = spec.objective.known(counts, size)
+    parts = _Parts(spec, size=size, characters=characters, marks=marks or WORDS, counts=counts)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(spec.seed, "weights"))
         objective = parts.objective()
@@ -66,10 +74,10 @@ def build(spec: RunSpec, *, words: int, characters: int, marks: Marks | None = N
 class _Parts:
     """The parts of a spec as modules; each method makes new ones."""
 
-    def __init__(self, spec: RunSpec, *, size: int, characters: int, marks: Marks) -> None:
-        self.spec, self.size, self.characters, self.marks = spec, size, characters, marks
+    def __init__(self, spec: RunSpec, *, size: int, characters: int, marks: Marks, counts: np.ndarray | None) -> None:
+        self.spec, self.size, self.characters, self.marks, self.counts = spec, size, characters, marks, counts
 
-    def objective(self) -> BiLM | Causal | Masked | Replaced | Sequence:
+    def objective(self) -> BiLM | Causal | Masked | Replaced | Sequence | SkipGram:
         kind, model, unknown = self.spec.objective, self.spec.model, self.marks.unknown
         frontend = self.frontend(model)
         if isinstance(kind, BiLMSpec):
@@ -78,6 +86,10 @@ class _Parts:
             return BiLM(both[0], both[1], start=kind.start)
         if isinstance(kind, CausalSpec):
             return Causal(Model(frontend, self.backbone(model), {"words": self.words(model, frontend)}), unknown=unknown)
+        if isinstance(kind, SkipGramSpec):
+            return SkipGram(
+                Model(frontend, self.backbone(model), {"words": self.words(model, frontend)}), kind, marks=self.marks, counts=self.counts
+            )
         if isinstance(kind, MaskedSpec):
             heads: dict[str, nn.Module] = {"words": self.words(model, frontend)}
             if kind.pair != "none":
@@ -107,7 +119,7 @@ class _Parts:
             unknown=self.marks.unknown,
             dropout=model.dropout if _attends(model) else 0.0,
             epsilon=_epsilon(model),
-            sparse=candidates(model.head, self.size) is not None,
+            sparse=candidates(model.head, self.size) is not None or isinstance(self.spec.objective, SkipGramSpec),
             like=like,
         )
 
@@ -116,6 +128,8 @@ class _Parts:
 
     def backbone(self, model: ModelSpec, *, decoder: bool = False) -> nn.Module:
         spec = model.backbone
+        if isinstance(spec, IdentitySpec):
+            return Identity()
         if not isinstance(spec, BackboneSpec):
             factory = locate(spec.build, argument="model.backbone.build")
             return ForeignBackbone(factory(width=model.width, **spec.arguments))
@@ -152,9 +166,17 @@ def _refuse(spec: RunSpec, marks: Marks | None) -> None:
         problem = f"objective {kind} does not read stream.kind={spec.stream.kind}", f"set stream.kind={'streams' if rows else 'rows'}."
     elif rows and isinstance(backbone, BackboneSpec) and sees is None:
         problem = "an LSTM would carry its state from one document of a row into the next", "set model.backbone.mixer.kind=attention."
-    elif kind == "bilm" and marks is not None:
-        problem = "objective bilm reads words, not subwords", "set subwords=null."
-    elif kind != "bilm" and marks is None:
+    elif kind in ("bilm", "skipgram") and marks is not None:
+        problem = f"objective {kind} reads words, not subwords", "set subwords=null."
+    elif kind == "skipgram" and not isinstance(backbone, IdentitySpec):
+        problem = "a backbone that looks around would see the words that skip-gram should predict", "set model.backbone.kind=identity."
+    elif kind == "skipgram" and not (isinstance(frontend, TokenEmbeddingSpec) and frontend.positions == "none"):
+        problem = "objective skipgram learns one vector a word", "set model.frontend.kind=token_embedding, and its positions=none."
+    elif kind == "skipgram" and (model.head.tied or model.head.softmax.kind != "full" or model.head.transform != "none"):
+        problem = "objective skipgram has plain output rows of its own", "set model.head.tied=false, and its softmax.kind=full."
+    elif kind == "skipgram" and model.dropout:
+        problem = "objective skipgram drops nothing", "set model.dropout=0."
+    elif kind not in ("bilm", "skipgram") and marks is None:
         problem = f"objective {kind} reads subwords", "set subwords.algorithm=wordpiece (or bpe, byte_bpe, unigram)."
     elif kind in ("masked", "replaced") and marks is not None and marks.mask is None:
         problem = f"objective {kind} needs a vocabulary with a mask", "use one that was made here."

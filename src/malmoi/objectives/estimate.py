@@ -7,13 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from malmoi.core.marks import Marks
-from malmoi.core.recipe import AdagradSpec, AttentionSpec, BackboneSpec, CharacterCNNSpec, RowsSpec, RunSpec, SampledSoftmaxSpec
+from malmoi.core.recipe import (
+    AttentionSpec,
+    BackboneSpec,
+    CharacterCNNSpec,
+    RowsSpec,
+    RunSpec,
+    SampledSoftmaxSpec,
+    SkipGramSpec,
+)
 from malmoi.nn.frontends import LENGTH_GROUPS
 from malmoi.nn.heads import CACHED_ELEMENTS, CHUNK_ELEMENTS
 from malmoi.objectives.build import build
+from malmoi.objectives.skipgram import TILE
 
 FLOAT = 4
 
@@ -35,18 +45,29 @@ class Estimate:
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
-def estimate(spec: RunSpec, *, words: int, characters: int, marks: Marks | None = None, distinct: int = 0, places: int = 0) -> Estimate:
-    """Memory of training `spec`. words, characters, marks: as for `build`; `distinct` words a step, `places` convolved in them."""
+def estimate(
+    spec: RunSpec,
+    *,
+    words: int,
+    characters: int,
+    marks: Marks | None = None,
+    counts: np.ndarray | None = None,
+    distinct: int = 0,
+    places: int = 0,
+) -> Estimate:
+    """Memory of training `spec`. words, characters, marks, counts: as for `build`; `distinct` words a step, `places` convolved in them."""
     with torch.device("meta"):
-        objective = build(spec, words=words, characters=characters, marks=marks)
+        objective = build(spec, words=words, characters=characters, marks=marks, counts=counts)
     parameters = sum(parameter.numel() for parameter in objective.parameters())
     output = sum(parameter.numel() for parameter in objective.head.parameters())
     rows = _sampled_rows(spec, objective.output_size)
     dense = parameters - (objective.output_size * spec.model.width if rows else 0)
-    states = 1 if isinstance(spec.training.optimizer, AdagradSpec) else 2
+    states = {"adagrad": 1, "adamw": 2, "sgd": 0}[spec.training.optimizer.kind]
     kept, passing = _frontend(spec, distinct=distinct, places=places)
     # the backbone has let go of its own when the backward pass reaches the front-end
     activations = kept + max(_backbone(spec), passing) + _head(spec, objective.output_size, rows)
+    if isinstance(spec.objective, SkipGramSpec):
+        dense, rows, activations = 0, _positions(spec), _pairs(spec, spec.objective)
     return Estimate(
         parameters=parameters,
         output_parameters=output,
@@ -55,6 +76,13 @@ def estimate(spec: RunSpec, *, words: int, characters: int, marks: Marks | None 
         optimizer=FLOAT * states * parameters,
         activations=FLOAT * activations,
     )
+
+
+def _pairs(spec: RunSpec, objective: SkipGramSpec) -> int:
+    """Of skip-gram: vectors of the tiles and around them, their products, and the gradients of all."""
+    around = TILE + 2 * objective.window
+    vectors = (3 * TILE + 2 * around) * spec.model.width // TILE
+    return _positions(spec) * (2 * vectors + 6 * (around + TILE))
 
 
 def _positions(spec: RunSpec) -> int:

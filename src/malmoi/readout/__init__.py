@@ -5,6 +5,7 @@ from malmoi.readout.generate import Sampling, Writer
 from malmoi.readout.layers import Pool, ScalarMix
 from malmoi.readout.neighbours import Neighbour, neighbours
 from malmoi.readout.states import StateMode, warm_state
+from malmoi.readout.static import StaticEncoder
 from malmoi.readout.tokens import TokenEncoder
 from malmoi.readout.translate import Search, Translator
 from malmoi.readout.writers import write_vectors
@@ -17,6 +18,7 @@ __all__ = [
     "ScalarMix",
     "Search",
     "StateMode",
+    "StaticEncoder",
     "TokenEncoder",
     "Translator",
     "Writer",

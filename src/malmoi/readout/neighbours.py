@@ -12,6 +12,7 @@ import numpy as np
 
 from malmoi.core.errors import MalmoiError
 from malmoi.readout.encoder import Encoder
+from malmoi.readout.static import StaticEncoder
 from malmoi.readout.tokens import TokenEncoder
 
 MARKED = re.compile(r"\*(?=\S)([^*]*?)(?<=\S)\*")
@@ -29,7 +30,7 @@ class Neighbour:
 
 
 def neighbours(
-    encoder: Encoder | TokenEncoder,
+    encoder: Encoder | TokenEncoder | StaticEncoder,
     query: str,
     *,
     among: Iterable[str],
@@ -104,7 +105,9 @@ def _places(words: list[str], text: str) -> list[tuple[int, int]]:
     return places
 
 
-def _lines(encoder: Encoder | TokenEncoder, among: Iterable[str], word: str | None, numbers: deque[int]) -> Iterable[list[str]]:
+def _lines(
+    encoder: Encoder | TokenEncoder | StaticEncoder, among: Iterable[str], word: str | None, numbers: deque[int]
+) -> Iterable[list[str]]:
     """The words of each line worth reading; `numbers` is told which lines these are, until they are taken from it."""
     for number, line in enumerate(among):
         words = encoder.split(line)

@@ -13,7 +13,7 @@ from malmoi.core.errors import MalmoiError, nearest
 from malmoi.core.locate import locate
 from malmoi.core.recipe import RunSpec
 from malmoi.core.spec import leaves
-from malmoi.recipes import albert, bert, electra, elmo, gpt1, gpt2, transformer
+from malmoi.recipes import albert, bert, electra, elmo, gpt1, gpt2, transformer, word2vec
 
 Recipe = Callable[[], RunSpec]
 
@@ -45,6 +45,8 @@ RECIPES: dict[str, Recipe] = {
     "transformer-small": transformer.transformer_small,
     "transformer-base": transformer.transformer_base,
     "transformer-big": transformer.transformer_big,
+    "word2vec-tiny": word2vec.word2vec_tiny,
+    "word2vec-small": word2vec.word2vec_small,
 }
 
 

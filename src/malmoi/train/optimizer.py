@@ -1,4 +1,4 @@
-"""Optimizers: Adagrad and AdamW, for whole gradients and for gradients of a few rows alike.
+"""Optimizers: Adagrad, AdamW and plain SGD, for whole gradients and for gradients of a few rows alike.
 
 Their state goes to disk as named tensors. The arithmetic is torch's (the tests hold it to torch.optim); what differs is that rows that a
 step did not touch are not read or written, whatever the optimizer, which is what makes a large output layer affordable.
@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from malmoi.core.recipe import AdagradSpec, AdamWSpec, TrainingSpec
+from malmoi.core.recipe import AdagradSpec, AdamWSpec, SGDSpec, TrainingSpec
 from malmoi.train.processes import Alone, local, placed
 
 State = dict[str, Tensor]
@@ -94,6 +94,8 @@ class Optimizer:
                 value.copy_(placed(tensors[f"{name}/{key}"], value))
 
     def _fresh(self, parameter: Tensor) -> State:
+        if isinstance(self.choice, SGDSpec):
+            return {}
         if isinstance(self.choice, AdagradSpec):
             return {"sum": torch.full_like(parameter, self.choice.initial, requires_grad=False)}
         return {"mean": torch.zeros_like(parameter, requires_grad=False), "square": torch.zeros_like(parameter, requires_grad=False)}
@@ -102,7 +104,7 @@ class Optimizer:
         """(parameter, gradient, state) of every parameter whose gradient is whole; AdamW goes over each kind in one call."""
         if not isinstance(self.choice, AdamWSpec):
             for weights, gradient, state in parts:
-                _adagrad(weights, gradient, state, rate)
+                self._update(weights, gradient, state, rate)
             return
         for decay in {self._decay(weights) for weights, _, _ in parts}:
             group = [part for part in parts if self._decay(part[0]) == decay]
@@ -117,6 +119,8 @@ class Optimizer:
         """Some rows of a parameter; all of one shape, in place."""
         if isinstance(self.choice, AdamWSpec):
             _adamw(weights, gradient, state, rate, choice=self.choice, steps=self.steps)
+        elif isinstance(self.choice, SGDSpec):
+            weights.sub_(gradient, alpha=rate)
         else:
             _adagrad(weights, gradient, state, rate)
 

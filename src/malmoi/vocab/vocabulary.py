@@ -61,7 +61,7 @@ class Vocabulary:
 
     def sizes(self) -> dict[str, Any]:
         """What an objective is built with: `build(spec, **vocabulary.sizes())`."""
-        return {"words": len(self), "characters": self.characters.size, "marks": None}
+        return {"words": len(self), "characters": self.characters.size, "marks": None, "counts": self.counts}
 
     def id_of(self, word: str) -> int:
         """The id of a word as it stands in text; 2 for one that is not in the vocabulary or is written like a mark."""
