@@ -166,13 +166,13 @@ class Inputs:
             self.cuts.lost(max(len(a) - left, 0) + (0 if b is None else len(b) - right))
         return self._framed(a[:left], None if b is None else b[:right])
 
-    def _framed(self, a: np.ndarray, b: np.ndarray | None, *others: np.ndarray) -> Row:
-        """others: further positions that are read."""
+    def _framed(self, a: np.ndarray, b: np.ndarray | None) -> Row:
+        """Read where the whole is."""
         frame = self.frame
         before, between, behind = (np.array([mark], np.int64) for mark in (frame.before, frame.between, frame.behind))
         ids = np.concatenate([before, a, behind] if b is None else [before, a, between, b, behind])
         whole = np.array([len(ids) - 1 if frame.last else 0])
-        return Row(ids, len(ids) if b is None else len(a) + 2, (whole, *others))
+        return Row(ids, len(ids) if b is None else len(a) + 2, (whole,))
 
     def _tagged(self, examples: Sequence[Tagged]) -> Iterator[Item]:
         """Sentences too long for a row are read in several, cut between words. Of a word the first piece is read; by a causal model
