@@ -2,8 +2,8 @@
 
 Masked models: mean nats and accuracy in the gaps that read the mask. Two formats, for each side is trained on one of them: rows (pieces
 of documents, positions from 0 in each, no attention between them) and blocks (a stream cut every 128 tokens, as run_mlm.py trains).
-ELECTRA: the generator's gaps, and what the discriminator tells of each token. Causal models: exact perplexity and bits a byte of whole documents, and
-nats in blocks.
+ELECTRA: the generator's gaps, and what the discriminator tells of each token. Causal models: exact perplexity and bits a byte of whole
+documents, and nats in blocks.
 """
 
 from __future__ import annotations
