@@ -234,12 +234,21 @@ CATALOGUE: dict[str, Entry] = {
     ),
     # M151-M159: downstream tasks
     "M151": Entry("there is no task named {name!r}{nearest}.", "docs/tasks.md lists them."),
-    "M152": Entry("{path} cannot be read as {task}: {problem}{looks}.", "give the folder, or the file, as it was published; docs/tasks.md names them."),
+    "M152": Entry(
+        "{path} cannot be read as {task}: {problem}{looks}.", "give the folder, or the file, as it was published; docs/tasks.md names them."
+    ),
     "M153": Entry("{path} {place}: {problem}.", "it was probably edited, or not copied whole: take the file as it was published."),
-    "M154": Entry("{path} {place}: {label!r} is no label of {task}; its labels are {labels}.", "take the files of {task} as they were published."),
+    "M154": Entry(
+        "{path} {place}: {label!r} is no label of {task}; its labels are {labels}.", "take the files of {task} as they were published."
+    ),
     "M155": Entry("{path}: {problem}.", "a task needs examples in each of its files; was the file copied whole?"),
-    "M156": Entry("the predictions cannot be {done}: {problem}.", "predictions stand in the order of the examples, one for each; all these have known answers."),
-    "M157": Entry("{task} cannot be learned: {problem}.", "a head needs train and dev files with known answers; look into --data, or raise --limit."),
+    "M156": Entry(
+        "the predictions cannot be {done}: {problem}.",
+        "predictions stand in the order of the examples, one for each; all these have known answers.",
+    ),
+    "M157": Entry(
+        "{task} cannot be learned: {problem}.", "a head needs train and dev files with known answers; look into --data, or raise --limit."
+    ),
     # M09x: the command line itself
     "M096": Entry("{command} ended {times} times without a new checkpoint, at last with status {status}.", "look at what it said above."),
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),
