@@ -207,7 +207,8 @@ def test_fresh_weights_are_word2vecs_and_cost_what_guessing_costs():
     batch = random_batch(objective, rows=4, length=16)
     (finding,) = start_loss(objective, batch)
     assert finding.level == "info" and "guessing every pair costs" in finding.message
-    (finding,) = start_loss(awake(objective), batch)
+    awake(objective).head.weight.data *= 8
+    (finding,) = start_loss(objective, batch)
     assert (finding.code, finding.level) == ("M120", "error")
 
 

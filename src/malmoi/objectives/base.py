@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from malmoi.core.batch import Batch
-from malmoi.core.recipe import Layout
+from malmoi.core.objectives import Layout
 from malmoi.nn.heads import VocabularyHead
 from malmoi.nn.model import Model
 from malmoi.nn.trace import Trace

@@ -22,7 +22,7 @@ from malmoi.core.artifact import fingerprint
 from malmoi.core.batch import Batch
 from malmoi.core.errors import MalmoiError
 from malmoi.core.marks import Marks
-from malmoi.core.recipe import Layout
+from malmoi.core.objectives import Layout
 from malmoi.core.seeds import permutation
 from malmoi.shards.draws import keys_of
 from malmoi.shards.pieces import Grid, Spans, causal_rows, marked_rows

@@ -20,7 +20,7 @@ from malmoi.core.progress import Progress, Silent
 from malmoi.run import Run
 from malmoi.tasks.places import Places, within
 from malmoi.use import encoder_of
-from malmoi.vocab import Subwords
+from malmoi.vocab import UNK, Subwords
 from malmoi.vocab.tokenizer_file import nfc
 
 Span = tuple[int, int]
@@ -115,7 +115,8 @@ class Features:
             return [bool(len(ids)) and bool((ids != vocabulary.marks.unknown).any()) for ids in vocabulary.encode_batch(words)]
         if self._run.spec.model.frontend.kind == "character_cnn":
             return [bool(word) for word in words]
-        return [bool((vocabulary.encode([word]) != vocabulary.encode(["\n"])).all()) for word in words]
+        size = self._run.objective.output_size  # the words past it share the vector of the unknown one, or have none
+        return [UNK < vocabulary.id_of(word) < size for word in words]
 
     def _streamed(self, texts: Iterable[str], *, pool: str = "none") -> Stream:
         return self._encoder.stream(map(nfc, texts), layer="all", pool=pool)
