@@ -24,8 +24,9 @@ PAPER = "Mikolov et al. 2013, Distributed Representations of Words and Phrases a
 def word2vec_small() -> RunSpec:
     """Skip-gram with 100 dimensions, window 5, 5 drawn words, 5 epochs: the settings that gensim has for sg=1.
 
-    Paper: Mikolov et al. 2013. The true and the drawn words of 16 neighbouring positions are computed together, and these share what is
-    drawn; the gradient is that of the sum over a batch of 1,024 words of the text, as word2vec.c adds it up word for word.
+    Paper: Mikolov et al. 2013. The words around 16 neighbouring positions are computed together, and these positions share what is drawn.
+    One step is 1,024 words of the text, of which about 700 stay: loss_scale makes the gradient of their mean that of their sum, as
+    word2vec.c adds it up word for word (set it with stream.rows and stream.length). Nothing is held out, as no text is scored.
     Command: malmoi pretrain word2vec-small --corpus 'texts/*.txt' --out runs/words
     Score and time: measured: see docs/log.md.
     """
@@ -50,7 +51,7 @@ def word2vec_small() -> RunSpec:
             decay="linear",
             floor=0.004,
             clip_norm=None,
-            loss_scale=640.0,
+            loss_scale=700.0,
             precision="fp32",
         ),
     )
