@@ -7,7 +7,7 @@ import pytest
 from malmoi.core.errors import MalmoiError
 
 VERBS = ["quickstart", "recipes", "corpus", "pretrain", "supervise", "evaluate"]
-VERBS += ["embed", "neighbours", "generate", "doctor", "import", "export"]
+VERBS += ["embed", "neighbours", "generate", "probe", "finetune", "doctor", "import", "export"]
 
 
 @pytest.mark.parametrize(

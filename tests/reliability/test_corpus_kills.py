@@ -112,7 +112,7 @@ def test_killed_at_some_time(sources, alone, tmp_path, seed):
     for _ in range(20):
         process = subprocess.Popen([sys.executable, "-c", code, str(sources), str(out)], env=environment, start_new_session=True)
         try:
-            process.wait(0.7 + 2 * kills + 2 * draw.random())
+            process.wait(0.4 + 0.4 * draw.random() + 1.5 * kills)
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1

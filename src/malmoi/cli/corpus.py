@@ -54,7 +54,7 @@ def corpus(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Clean text with --profile, or count its words and report on them.
+    """Clean text with --profile, or count its words.
 
     Cleaning repairs, filters, deduplicates, masks personal data and splits; what goes stands in removed/ with its reason, and
     report.html shows it all. It also reads .html, .warc, .zip and .tar; the same command goes on where it stopped. Counting gives tokens,

@@ -9,7 +9,6 @@ import errno
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import socket
 import threading
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Literal, TypeVar
 
 from malmoi.core.errors import MalmoiError
@@ -163,7 +163,7 @@ def _outcome(function: Callable[[Any], Any], argument: Any) -> tuple[bool, Any]:
     except Exception as failure:
         failure.add_note("".join(traceback.format_exception(failure)))
         try:
-            pickle.loads(pickle.dumps(failure))
+            ForkingPickler.loads(ForkingPickler.dumps(failure))
         except Exception:
             return False, MalmoiError("M099", kind=type(failure).__name__, problem=str(failure))
         return False, failure
