@@ -151,6 +151,10 @@ def evaluate(
     *,
     on: Sources = (),
     pairs: Sources = (),
+    task: str | None = None,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    limit: int | None = None,
     state: StateMode = "reset",
     batch_tokens: int = 4096,
     document: str | None = None,
@@ -158,15 +162,25 @@ def evaluate(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Exact scores of a text under a run: perplexity (forward, backward and mean of a biLM; pseudo-perplexity and masked accuracy of a
-    masked model), bits per byte, unknown rate, counts.
+    masked model), bits per byte, unknown rate, counts. Or the scores of a tuned run on a task.
 
     on: the text; pairs: for a sequence model, two line-aligned files, source and target. `state`, of a biLM: where each document starts:
     from zero, from the warm state, or ("compat") all documents as one stream. Raises MalmoiError M009, M052, M060.
+
+    data, of what `finetune` wrote: the files of `task` as they were published; None for the task that was learned. out: where predictions
+    are written. limit: examples of each split. Returns what `tasks.evaluate.evaluate` says; raises what it raises.
     """
     from malmoi.core.devices import find_device
     from malmoi.run import load_run
+    from malmoi.tasks import evaluate as tasks
     from malmoi.use import score
 
+    if task is not None or data is not None:
+        if on or pairs or data is None:
+            given, next = " ".join(map(str, [*on, *pairs])), "give --task TASK and --data DIR, and neither --on nor --pairs."
+            raise MalmoiError("M009", argument="what to score", value=given, problem="a task is scored on its own files", next=next)
+        return tasks.evaluate(run, task, data=data, out=out, limit=limit, device=find_device(device), progress=progress)
+    tasks.refuse_tuned(run)
     opened = load_run(run, device=find_device(device))
     found = score(opened, on=on, pairs=pairs, state=state, batch_tokens=batch_tokens, document=document, progress=progress)
     return {"run": str(run), **found}

@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from malmoi.core.errors import MalmoiError
-from malmoi.tasks.task import Choice, Prediction, Question, Tagged, Texts, WordPair
+from malmoi.tasks.task import Choice, Prediction, Question, Tagged, Task, Texts, WordPair
 
 Writer = Callable[[Path, Sequence[Any], Sequence[Prediction]], None]
+
+
+def handed_in(task: Task, path: Path, examples: Sequence[Any], predictions: Sequence[Prediction]) -> Path:
+    """Write them in the form of the task to `path` with the ending that this form has, which is returned."""
+    assert task.write is not None, "every task of the catalogue has a form"
+    task.write(path, examples, predictions)
+    with open(path, encoding="utf-8") as file:
+        first = file.readline()
+    ending = (".tsv" if "\t" in first else ".txt") if not first.startswith(("[", "{")) else ".jsonl" if first.startswith('{"') else ".json"
+    return path.rename(path.with_suffix(ending))
 
 
 def _paired(examples: Sequence[Any], predictions: Sequence[Prediction]) -> list[tuple[Any, Any]]:

@@ -70,7 +70,7 @@ class Head(nn.Module):
 class Tuned(nn.Module):
     """loss: of some items, in training mode. predict: of examples, in the mode of evaluation whatever the module's own is.
 
-    threshold: the doubt above which a question has no answer.
+    threshold: the doubt above which a question has no answer. heard: is told how many items are answered.
     """
 
     def __init__(self, reader: TextReader | WordReader, head: Head, inputs: Inputs | WordInputs, *, lm_weight: float) -> None:
@@ -81,6 +81,7 @@ class Tuned(nn.Module):
         self.form: Form = inputs.form
         self.lm_weight = lm_weight
         self.threshold = 0.0
+        self.heard: Callable[[int], None] | None = None
 
     @classmethod
     def of(
@@ -182,6 +183,8 @@ class Tuned(nn.Module):
                 outputs, counts, _ = self([items[place] for place in chosen])
                 for place, part in zip(chosen, np.split(outputs.float().cpu().numpy(), np.cumsum(counts)[:-1]), strict=True):
                     found[place] = part
+                if self.heard is not None:
+                    self.heard(start + len(chosen))
         return found
 
     def _prediction(self, logits: np.ndarray) -> Prediction:
