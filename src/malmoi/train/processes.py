@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -317,14 +317,22 @@ class Watch:
         now = time.monotonic()
         if now - self._answered > seconds:  # the first process, or what torchrun has in its place, keeps the store
             return [0]
-        return [other for other, (_, heard) in list(self._heard.items()) if now - heard > seconds]
+        looked = self._answered  # what nobody could have heard of since then is not held against the others
+        return [other for other, (_, heard) in list(self._heard.items()) if looked - heard > seconds]
 
     def _spread(self, lost: list[int]) -> None:
-        """Tell the others, who may not have found out; the keeper of the store gives them time to hear of it."""
+        """Tell the others, who may not have found out; the keeper of the store gives them time to hear of it. A keeper that froze a moment
+        ago never answers, and is not waited for."""
         if lost and lost != [0]:
-            self.store.set(NEWS, " ".join(map(str, lost)))
+            telling = threading.Thread(target=self._tell, args=(lost,), daemon=True)
+            telling.start()
+            telling.join(3 * BEAT)
             if self.rank == 0:
                 time.sleep(3 * BEAT)
+
+    def _tell(self, lost: list[int]) -> None:
+        with suppress(RuntimeError):  # the keeper of the store has gone: the others know
+            self.store.set(NEWS, " ".join(map(str, lost)))
 
     def _end(self, lost: list[int]) -> None:
         if not self._stopping.is_set():
