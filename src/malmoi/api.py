@@ -289,8 +289,9 @@ def finetune(
 
     task: a name of `malmoi.tasks.TASKS`. data: its files as they were published. from_scratch: the same architecture with fresh weights, to
     see what pre-training is worth. limit: examples of each split that are used. settings: "learning.epochs=3", a field of
-    `tasks.spec.TuneSpec`. `malmoi.tasks.tuned.load(out).predict(examples)` uses the model.
-    Returns what `tasks.tune.tune` says. Raises MalmoiError M151 to M157, M002, M004, M009, M060.
+    `tasks.spec.TuneSpec`. `malmoi.tasks.tuned.load(out).predict(examples)` uses the model. With "encoder=bi" or "encoder=simcse" the
+    vectors of texts are trained instead, and `out` is a run: `malmoi.load(out).encode(texts, layer="top", pool="mean")`.
+    Returns what `tasks.tune.tune` says. Raises MalmoiError M151 to M158, M002, M004, M009, M060.
     """
     from malmoi.core.devices import find_device
     from malmoi.core.spec import override
@@ -307,7 +308,7 @@ def finetune(
         raise MalmoiError("M009", argument="limit", value=limit, problem="it must be at least 1", next="leave it out for all examples.")
     spec = override(TuneSpec(), settings, shown="finetune --help")
     opened = load_run(run, device=find_device(device))
-    refuse(opened, chosen)
+    refuse(opened, chosen, encoder=spec.encoder)
     heard.stage("reading")
     splits = chosen.read(Path(data))
     return tune(

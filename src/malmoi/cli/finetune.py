@@ -39,8 +39,12 @@ def finetune(
     the mean and its 95% interval. RUN2 holds the best model and, in predictions/, what each seed predicts in the form in which it is
     handed in.
 
-    --set knows: length, dropout, lm_weight (auxiliary language model: 0.5 for causal runs, else 0), layer_decay (rate of a layer as a
-    share of that of the one above), unfreeze (one layer more each epoch), stride and null_threshold (questions), learning.epochs,
+    --set encoder=bi or simcse trains the vectors of texts, each read by itself, and RUN2 is a run: embed, probe and export know it. bi
+    learns from numbers and labels of two texts, simcse from inference, or from plain text (TASK simcse, --data any text).
+
+    --set knows: encoder (cross, bi, simcse), model_dropout (inside the model; of simcse 0.1), keep (best or last epoch; of the task simcse
+    last, else best by dev), length, dropout, lm_weight (of the language model: 0.5 for causal runs, else 0), layer_decay (rate of a layer
+    as a share of that of the one above), unfreeze (one layer more each epoch), stride and null_threshold (questions), learning.epochs,
     learning.batch, learning.learning_rate, learning.warmup, learning.weight_decay, learning.clip_norm, learning.patience.
     """
     from malmoi import api
@@ -84,6 +88,8 @@ def show(result: Any, out: TextIO) -> None:
             missed = f"; {number(cuts['missed'])} answers stand in no window whole" if cuts["missed"] else ""
             lost = f"{number(cuts['cut'])} of {number(cuts['examples'])} examples were too long and lost {number(cuts['pieces'])} pieces"
             out.write(f"{split}: {lost}{missed}\n")
+    if "views" in result:
+        out.write(f"two views of a text have a cosine of {result['views']:.4f} before training\n")
     out.write(f"model of seed {result['kept']}: {result['run']}\n")
     if result["predictions"]:
         out.write(f"predictions: {result['run']}/predictions\n")

@@ -249,6 +249,10 @@ CATALOGUE: dict[str, Entry] = {
     "M157": Entry(
         "{task} cannot be learned: {problem}.", "a head needs train and dev files with known answers; look into --data, or raise --limit."
     ),
+    "M158": Entry(
+        "{task} cannot be learned: two views of each of the first {count:,} texts are the same vector, because nothing is dropped in the model.",
+        "give the model dropout: --set model_dropout=0.1.",
+    ),
     # M09x: the command line itself
     "M096": Entry("{command} ended {times} times without a new checkpoint, at last with status {status}.", "look at what it said above."),
     "M097": Entry("the system refused: {problem}.", "check the path, its permissions and the free space."),

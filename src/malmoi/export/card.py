@@ -26,6 +26,11 @@ FACTS = {
     "imported": "imported from a directory of",
 }
 """What is told of a run's manifest."""
+WAYS = {
+    "bi": "both texts read by the same encoder (Reimers and Gurevych 2019)",
+    "simcse": "by contrast with the other texts of a batch (Gao et al. 2021)",
+}
+"""How vectors of texts were trained, by the encoder of fine-tuning."""
 
 
 def card(spec: RunSpec, *, family: str, format: str, facts: Mapping[str, Any]) -> str:
@@ -50,6 +55,7 @@ def card(spec: RunSpec, *, family: str, format: str, facts: Mapping[str, Any]) -
         "",
         *(told or ["No facts were kept."]),
         "",
+        *_trained(facts.get("sentences")),
         "## Use",
         "",
         "```python",
@@ -60,6 +66,22 @@ def card(spec: RunSpec, *, family: str, format: str, facts: Mapping[str, Any]) -
         "to NFC by itself.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _trained(facts: Mapping[str, Any] | None) -> list[str]:
+    """Which sentence task the vectors of texts learned, with what, and how well."""
+    if facts is None:
+        return []
+    learned = facts["settings"]["learning"]
+    scores = ", ".join(f"{split} {value['mean']:.4f}" for split, value in facts["mean"].items())
+    return [
+        "## Sentence vectors",
+        "",
+        f"- trained on: {facts['task']}, {WAYS[facts['encoder']]}" + (", from fresh weights" if facts["from_scratch"] else ""),
+        f"- examples: {_number(facts['examples']['train'])}, at most {learned['epochs']} epochs, {learned['batch']} a batch",
+        f"- {facts['metric']}: {scores}",
+        "",
+    ]
 
 
 def _number(value: Any) -> str:

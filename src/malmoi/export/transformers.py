@@ -1,7 +1,8 @@
 """Directories of transformers and sentence-transformers, written without either: config, weights, tokenizer, card.
 
     DIR/config.json  model.safetensors  tokenizer.json  tokenizer_config.json  README.md  generation_config.json (causal)
-    DIR/modules.json  1_Pooling/config.json  sentence_bert_config.json  config_sentence_transformers.json (sentence-transformers)
+    DIR/modules.json  1_WordWeights/wordweights_config.json  1_Pooling/config.json  sentence_bert_config.json
+        config_sentence_transformers.json (sentence-transformers)
 
 A run of replaced-token detection is two models: DIR/discriminator and DIR/generator.
 """
@@ -82,7 +83,11 @@ def write_sentence_transformers(
     vocabulary: Subwords | Vocabulary,
     facts: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Write the encoder of a run, with the mean over its tokens, as sentence-transformers' directory; otherwise as `write_transformers`."""
+    """Write the encoder of a run, with the mean over its tokens, as sentence-transformers' directory; otherwise as `write_transformers`.
+
+    The marks around a text count nothing in the mean, so that the vectors are those of `malmoi embed --layer top --pool mean`. A server
+    that reads 1_Pooling alone (text-embeddings-inference) takes them in.
+    """
     directory, family, subwords = _ready(directory, spec, vocabulary, SENTENCES)
     part = parts["model"]
     refuse_spec(family, part.model, format=SENTENCES, heads=False)
@@ -91,12 +96,20 @@ def write_sentence_transformers(
         _write_model(temporary, family, spec, part, subwords, (), family.encoder)
         pooling = {"word_embedding_dimension": part.model.width}
         pooling |= {f"pooling_mode_{mode}": mode == "mean_tokens" for mode in POOLING} | {"include_prompt": True}
-        modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+        modules = [("", "Transformer"), ("1_WordWeights", "WordWeights"), ("1_Pooling", "Pooling")]
         listed = [
             {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
             for place, (path, kind) in enumerate(modules)
         ]
-        (temporary / "1_Pooling").mkdir()
+        for path, _ in modules[1:]:
+            (temporary / path).mkdir()
+        tokens, marks = subwords.tokens, subwords.marks
+        weights = {
+            "vocab": list(tokens),
+            "word_weights": {tokens[mark]: 0.0 for mark in (marks.begin, marks.end)},
+            "unknown_word_weight": 1.0,
+        }
+        _json(temporary / "1_WordWeights" / "wordweights_config.json", weights)
         _json(temporary / "1_Pooling" / "config.json", pooling)
         _json(temporary / "modules.json", listed)
         _json(temporary / "sentence_bert_config.json", {"max_seq_length": length, "do_lower_case": False})
@@ -104,7 +117,8 @@ def write_sentence_transformers(
         _json(temporary / "config_sentence_transformers.json", sentence)
         write_text(temporary / "README.md", card(spec, family=family.name, format=SENTENCES, facts=facts or {}))
         fields["spec"] = spec.model_dump(mode="json")
-    return [*_notes(family, spec), "no sentence task was trained: the mean of the tokens is a start, not yet a good sentence vector."]
+    untrained = "no sentence task was trained: the mean of the tokens is a start, not yet a good sentence vector."
+    return [*_notes(family, spec), *([] if "sentences" in (facts or {}) else [untrained])]
 
 
 def _ready(directory: Path | str, spec: RunSpec, vocabulary: Subwords | Vocabulary, format: str) -> tuple[Path, Family, Subwords]:

@@ -88,7 +88,7 @@ def compared(u_RD: Tensor, v_RD: Tensor) -> Tensor:
     return torch.cat([u_RD, v_RD, alike(u_RD, v_RD)], dim=-1)
 
 
-def _halves(x_MD: Tensor) -> tuple[Tensor, Tensor]:
+def halves(x_MD: Tensor) -> tuple[Tensor, Tensor]:
     """(R, D) and (R, D) of examples of two vectors."""
     return x_MD[0::2], x_MD[1::2]
 
@@ -109,7 +109,7 @@ class Labels(Head):
         self.linear = nn.Linear(4 * width + 1 if vectors == 2 else width, labels)
 
     def _scores(self, x_MD: Tensor) -> Tensor:
-        scores_RK: Tensor = self.linear(compared(*_halves(x_MD)) if self.vectors == 2 else x_MD)
+        scores_RK: Tensor = self.linear(compared(*halves(x_MD)) if self.vectors == 2 else x_MD)
         return scores_RK
 
     def loss(self, x_MD: Tensor, counts: Sequence[int], targets: Sequence[int]) -> Tensor:
@@ -133,11 +133,11 @@ class Number(Head):
     def loss(self, x_MD: Tensor, counts: Sequence[int], targets: Sequence[float]) -> Tensor:
         """The squared error, in deviations."""
         target_R = (torch.tensor(targets, device=x_MD.device) - self.mean) / self.deviation
-        return functional.mse_loss(self.linear(alike(*_halves(x_MD))).squeeze(1), target_R)
+        return functional.mse_loss(self.linear(alike(*halves(x_MD))).squeeze(1), target_R)
 
     def predict(self, x_MD: Tensor, counts: Sequence[int]) -> list[float]:
         """See Head."""
-        found: list[float] = (self.linear(alike(*_halves(x_MD))).squeeze(1) * self.deviation + self.mean).tolist()
+        found: list[float] = (self.linear(alike(*halves(x_MD))).squeeze(1) * self.deviation + self.mean).tolist()
         return found
 
 

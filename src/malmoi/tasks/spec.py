@@ -31,7 +31,8 @@ class ProbeSpec(Spec):
 
     layer: str | int = "mix"
     """A learned scalar mix, "top", or the number of a layer (0 = without context)."""
-    head: Literal["linear", "crf", "bilstm-crf"] = "linear"
+    head: Literal["linear", "crf", "bilstm-crf", "cosine"] = "linear"
+    """cosine: nothing is learned, two texts are as alike as their vectors are."""
     dropout: Share = 0.1
     mix_decay: Annotated[float, Field(ge=0.0)] = 0.001
     """Weight of the squared mix weights in the loss (Peters et al. 2018, section 3.3: lambda)."""
@@ -42,6 +43,13 @@ class ProbeSpec(Spec):
 class TuneSpec(Spec):
     """The whole model (Radford et al. 2018, section 3.2; Devlin et al. 2019, section 4)."""
 
+    encoder: Literal["cross", "bi", "simcse"] = "cross"
+    """cross: both texts in one row. Each text by itself, for its vector: bi (Reimers and Gurevych 2019), from numbers and labels; simcse
+    (Gao et al. 2021), from inference, or from plain sentences (the task simcse)."""
+    model_dropout: Share | None = None
+    """Inside the model; None: as it was pre-trained; of simcse 0.1."""
+    keep: Literal["best", "last"] | None = None
+    """Which epoch counts: the best one by dev, or the last; None: the best; of the task simcse the last."""
     length: PositiveInt | None = None
     """Positions of a row; None: as many as the run was trained with."""
     dropout: Share = 0.1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["sentence", "pair", "regression", "tagging", "span", "choice", "context", "similarity"]
+Kind = Literal["sentence", "pair", "regression", "tagging", "span", "choice", "context", "similarity", "sentences"]
 """What is read and predicted:
 
     sentence    one text                                       a label
@@ -18,12 +18,13 @@ Kind = Literal["sentence", "pair", "regression", "tagging", "span", "choice", "c
     choice      a context and its possible ends or answers     the number of one
     context     a word in each of two texts                    a label (the same meaning or not)
     similarity  two words                                      a number (no training: the cosine is the prediction)
+    sentences   one text                                       nothing (what is alike is learned from the text alone)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """sentence, pair, regression. label: a name of a label, a number for regressions, None where it is not known."""
+    """sentence, pair, regression, sentences. label: a name of a label, a number for regressions, None where it is not known."""
 
     id: str
     first: str
@@ -111,7 +112,7 @@ class Task:
 
     name: str
     kind: Kind
-    language: Literal["ko", "en"]
+    language: Literal["ko", "en", "any"]
     paper: str
     read: Callable[[Path], Splits]
     metric: Metric

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ from malmoi.core.artifact import writing
 from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress, Silent
 from malmoi.objectives import BiLM, Causal, Masked, Objective, Replaced
+from malmoi.run import KIND as RUN
 from malmoi.run import Run
 from malmoi.tasks.answering import threshold
 from malmoi.tasks.inputs import Cuts, Form, Item
 from malmoi.tasks.learn import Learned, learn
 from malmoi.tasks.probe import fresh, known, shortened
+from malmoi.tasks.sentences import contrasted, form_of, problem_of, refuse_equal_views, save_run, with_dropout
 from malmoi.tasks.spec import TuneSpec
 from malmoi.tasks.table import interval
 from malmoi.tasks.task import Prediction, Splits, Task
+from malmoi.tasks.towers import Towers
 from malmoi.tasks.tuned import KIND, Tuned, save
 from malmoi.use import subwords_of
 
@@ -29,6 +32,8 @@ LM_WEIGHT = 0.5
 """Of the auxiliary language-model loss (Radford et al. 2018, section 4.1)."""
 WORDS = 512
 """Words of a text that a biLM reads at most."""
+VIEW_DROPOUT = 0.1
+"""What makes two views of a text differ (Gao et al. 2021, section 3)."""
 SCORED = ("dev", "test")
 
 
@@ -75,27 +80,35 @@ def tune(
     A seed decides the head, the order and dropout; `from_scratch` also the weights of the model, which are then those that the recipe
     begins with: what a score owes to pre-training is its distance from that one. limit: examples of each split that are used.
 
+    With `spec.encoder` bi or simcse `out` is a run, whose vectors of texts were trained; what simcse is scored by is said at
+    `sentences.contrasted`.
+
     Returns task, metric, `seeds` (scores, epoch, curve), `mean` (per split: mean, half of the 95% interval, deviation, count), `examples`,
-    `inputs` (rows, and what was cut, per split), `made` (splits that no file holds), `predictions` (files). Raises MalmoiError M004 (`out`
-    is there), M060 (this run and this task do not fit), M157 (nothing to learn from, or to choose by), M154 (label), M009 (length).
+    `inputs` (rows, and what was cut, per split), `made` (splits that no file holds), `predictions` (files), of simcse `views` (the mean
+    cosine of two views of a text). Raises MalmoiError M004 (`out` is there), M060 (this run and this task do not fit), M157 (nothing to
+    learn from, or to choose by), M154 (label), M009 (length), M158 (views that are the same).
     """
-    out, heard = Path(out), progress or Silent()
+    out, heard, spec = Path(out), progress or Silent(), spec or TuneSpec()
     refuse_existing(out)
-    refuse(run, task)
+    refuse(run, task, encoder=spec.encoder)
+    spec = settled(run, spec, task)
+    if spec.encoder == "simcse":
+        task, splits = contrasted(task, splits)
     splits = shortened(splits, limit) if limit else splits
     for what, examples in (("learn from", splits.train), ("choose the best epoch by", splits.dev)):
         if not known(examples):
             raise MalmoiError("M157", task=task.name, problem=f"there is nothing to {what}")
-    spec = settled(run, spec or TuneSpec())
-    form = Form.of(task, splits.train, both=isinstance(run.objective, Causal), stride=spec.stride)
+    form = form_of(task, splits.train) if spec.encoder != "cross" else Form.of(task, splits.train, both=_ordered(run), stride=spec.stride)
     if form.characters and isinstance(run.objective, BiLM):
         raise _unfit(run, task, "its tags belong to characters, and a biLM reads words")
     heard.stage("fine-tuning", total=float(len(seeds)))
     best: tuple[Tuned, Outcome] | None = None
-    outcomes = []
+    outcomes, views, dropped = [], [], with_dropout(run, spec.model_dropout)
     for place, seed in enumerate(seeds):
-        tuned = begun(run, form=form, spec=spec, seed=seed, from_scratch=from_scratch)
+        tuned = begun(dropped, form=form, spec=spec, seed=seed, from_scratch=from_scratch)
         folds, cuts = _folds(tuned, splits)
+        if isinstance(tuned, Towers) and spec.encoder == "simcse":
+            views.append(refuse_equal_views(tuned, folds["train"].items, task=task, seed=seed))
         outcome = _learned(tuned, task, folds, spec=spec, seed=seed, place=place, progress=heard)
         outcomes.append(outcome)
         if best is None or outcome.learned.score > best[1].learned.score:
@@ -114,6 +127,7 @@ def tune(
         "inputs": {name: asdict(cut) for name, cut in cuts.items()},
         "made": dict(splits.made),
         "settings": spec.model_dump(mode="json"),
+        **({"views": sum(views) / len(views)} if views else {}),
     }
     files = _write(out, run, task, best[0], folds, outcomes, spec=spec, facts=result)
     return {**result, "predictions": files, "seconds": round(sum(outcome.seconds for outcome in outcomes), 1)}
@@ -125,10 +139,14 @@ def refuse_existing(out: str | Path) -> None:
         raise MalmoiError("M004", path=out, what="something already", instead="remove it")
 
 
-def refuse(run: Run, task: Task) -> None:
-    """Raise MalmoiError M060 for a task that this run cannot be fine-tuned on."""
+def refuse(run: Run, task: Task, *, encoder: str = "cross") -> None:
+    """Raise MalmoiError M060 for a task that this run cannot be fine-tuned on, or not with this encoder."""
     if task.kind == "similarity":
         raise _unfit(run, task, "it has no examples to learn from: the cosine is the prediction")
+    if problem := problem_of(task, encoder):
+        raise _unfit(run, task, problem)
+    if isinstance(run.objective, BiLM) and encoder != "cross":
+        raise _unfit(run, task, f"encoder={encoder} trains the vectors of a Transformer, and this is a biLM")
     if isinstance(run.objective, BiLM):
         if task.kind not in ("sentence", "tagging"):
             raise _unfit(run, task, f"a biLM has no vector for two texts at once, as the kind {task.kind} needs")
@@ -138,9 +156,13 @@ def refuse(run: Run, task: Task) -> None:
         subwords_of(run, f"be fine-tuned on {task.name}")
 
 
-def settled(run: Run, spec: TuneSpec) -> TuneSpec:
-    """The spec with its length and the weight of the language model. Raises MalmoiError M009 for those that this run cannot have."""
-    causal = isinstance(run.objective, Causal)
+def settled(run: Run, spec: TuneSpec, task: Task | None = None) -> TuneSpec:
+    """The spec with its length, the weight of the language model, and what depends on encoder and task. Raises MalmoiError M009 for what
+    this run cannot have."""
+    causal = isinstance(run.objective, Causal) and spec.encoder == "cross"
+    keep = spec.keep or ("last" if task is not None and task.kind == "sentences" else "best")
+    dropout = spec.model_dropout if spec.model_dropout is not None else VIEW_DROPOUT if spec.encoder == "simcse" else None
+    spec = spec.model_copy(update={"keep": keep, "model_dropout": dropout})
     if spec.lm_weight and not (causal and run.has_head):
         problem = "only a causal model with its output layer has a language model to train along"
         raise MalmoiError("M009", argument="lm_weight", value=spec.lm_weight, problem=problem, next="leave it out, or set it to 0.")
@@ -160,7 +182,8 @@ def begun(run: Run, *, form: Form, spec: TuneSpec, seed: int, from_scratch: bool
     """The model before it learns, on the device of the run, which itself is left as it is."""
     device = next(run.objective.parameters()).device
     objective: Objective = fresh(run, seed).objective if from_scratch else copy.deepcopy(run.objective)
-    return Tuned.of(objective.cpu(), run=run.spec, vocabulary=run.vocabulary, form=form, spec=spec, seed=seed).to(device)
+    made = Tuned if spec.encoder == "cross" else Towers
+    return made.of(objective.cpu(), run=run.spec, vocabulary=run.vocabulary, form=form, spec=spec, seed=seed).to(device)
 
 
 def scored(tuned: Tuned, task: Task, fold: Fold) -> tuple[dict[str, float], list[Prediction]]:
@@ -200,12 +223,14 @@ def _learned(tuned: Tuned, task: Task, folds: dict[str, Fold], *, spec: TuneSpec
     chooses = tuned.form.unanswerable and spec.null_threshold is None
     tuned.threshold = spec.null_threshold or 0.0
     told: dict[str, float] = {}
+    curve: list[float] = []
 
     def score() -> float:
         if chooses:
             chosen_threshold(tuned, task, dev)
         told["dev"] = scored(tuned, task, dev)[0][task.main]
-        return told["dev"]
+        curve.append(told["dev"])
+        return float(len(curve)) if spec.keep == "last" else told["dev"]
 
     def tell(share: float, facts: dict[str, Any]) -> None:
         progress.advance(place + share, {"seed": seed, **facts, **told})
@@ -214,6 +239,7 @@ def _learned(tuned: Tuned, task: Task, folds: dict[str, Fold], *, spec: TuneSpec
     learned = learn(
         tuned, examples=folds["train"].items, loss=tuned.loss, score=score, spec=learning, seed=seed, groups=tuned.groups(spec), told=tell
     )
+    learned = replace(learned, score=curve[learned.epoch - 1], curve=tuple(curve))
     for parameter in tuned.parameters():
         parameter.requires_grad_(True)
     if chooses:
@@ -236,7 +262,7 @@ def _write(
     facts: dict[str, Any],
 ) -> list[str]:
     names = []
-    with writing(out, KIND) as (folder, fields):
+    with writing(out, RUN if isinstance(tuned, Towers) else KIND) as (folder, fields):
         (folder / "predictions").mkdir()
         for outcome in outcomes:
             for split, predictions in outcome.predictions.items():
@@ -244,8 +270,11 @@ def _write(
                     path = folder / "predictions" / f"{split}-{outcome.seed}"
                     task.write(path, folds[split].examples, predictions)
                     names.append(path.rename(path.with_suffix(_suffix(path))).relative_to(folder))
-        fields.update(save(tuned, folder, run=run.spec, vocabulary=run.vocabulary, spec=spec))
-        fields.update(facts, parent={"path": str(run.path), "step": run.step})
+        if isinstance(tuned, Towers):
+            fields.update(save_run(tuned, folder, run=run, spec=spec, facts=facts))
+        else:
+            fields.update(save(tuned, folder, run=run.spec, vocabulary=run.vocabulary, spec=spec), **facts)
+        fields.update(parent={"path": str(run.path), "step": run.step})
     return [str(out / name) for name in names]
 
 
@@ -258,6 +287,12 @@ def _suffix(path: Path) -> str:
     return ".tsv" if "\t" in first else ".txt"
 
 
+def _ordered(run: Run) -> bool:
+    return isinstance(run.objective, Causal)
+
+
 def _unfit(run: Run, task: Task, problem: str) -> MalmoiError:
     next = f"`malmoi probe {run.path} {task.name}` reads it as it is."
+    if task.kind == "sentences":
+        next = "docs/tasks.md (Sentences) has the commands."
     return MalmoiError("M060", path=run.path, what=f"be fine-tuned on {task.name}", problem=problem, next=next)
