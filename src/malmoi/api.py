@@ -335,16 +335,18 @@ def probe(
     """What the vectors of a frozen run hold: a head is learned on them for a task, `seeds` times, and scored on dev and test.
 
     task: a name of docs/tasks.md; data: its folder, or file, as it was published. layer: "mix" (learned weights), "top", a number, or
-    "each" for all of these. head: linear; crf or bilstm-crf for tags. settings: "learning.epochs=10" (see `tasks.spec.ProbeSpec`).
-    out: where the answer, its table and the predictions are written. limit: examples of each split at most. baselines: what the task gives
-    away without a model, and the same network with random weights, beside it. cache: where vectors are kept (RUN/features).
-    Returns rows of layers with means and 95% intervals over seeds. Raises MalmoiError M151 to M157, M002, M004, M009.
+    "each" for all of these. head: linear; crf or bilstm-crf for tags; cosine of two texts, which learns nothing. settings:
+    "learning.epochs=10" (see `tasks.spec.ProbeSpec`). out: where the answer, its table and the predictions are written. limit: examples of
+    each split at most. baselines: what the task gives away without a model, and the same network with random weights, beside it. cache:
+    where vectors are kept (RUN/features).
+    Returns rows of layers with means and 95% intervals over seeds. Raises MalmoiError M151 to M157, M002, M004, M009, M060.
     """
     from malmoi.core.devices import find_device
     from malmoi.core.spec import override
     from malmoi.run import load_run
     from malmoi.tasks import find_task
     from malmoi.tasks import probe_report as report
+    from malmoi.tasks.probe import learns
     from malmoi.tasks.probe import probe as probed
     from malmoi.tasks.spec import ProbeSpec
 
@@ -360,7 +362,7 @@ def probe(
     how: dict[str, Any] = {"seeds": range(seeds), "random": baselines, "limit": limit, "cache": kept, "progress": heard}
     found = probed(opened, chosen, splits=splits, spec=spec, **how)
     facts = {"run": str(run), "step": opened.step, "task": task, "data": str(data), "made": dict(splits.made), "limit": limit, "head": head}
-    answer = {**facts, "seeds": seeds, **report.summary(found)}
+    answer = {**facts, "seeds": seeds, "learned": learns(chosen, head), **report.summary(found)}
     if baselines:
         from malmoi.tasks.baselines import baselines as baselines_of
 

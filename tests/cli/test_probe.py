@@ -16,6 +16,7 @@ ANSWER = {
     "limit": 2000,
     "seeds": 2,
     "head": "linear",
+    "learned": True,
     "made": {"dev": "100 of the 2,100 examples for train"},
     "baselines": {"majority": {"said": "always NOUN", "scores": {"accuracy": 0.25}}},
     "out": "p",
@@ -63,6 +64,17 @@ def test_the_real_function_takes_them(probed, malmoi_command, monkeypatch):
     from malmoi import api
 
     inspect.signature(api.probe).bind(*positional, **named)
+
+
+def test_says_when_nothing_is_learned(probed, malmoi_command, monkeypatch):
+    cosines = {**ANSWER, "head": "cosine", "learned": False}
+    monkeypatch.setattr(probed, "probe", lambda *positional, **named: cosines)
+    out = malmoi_command("probe", "r", "korsts", "--data", "d", "--head", "cosine").out
+    assert "; cosines of mean vectors, nothing is learned\n" in out and "seeds" not in out
+    random = {**ROW, "weights": "random"}
+    monkeypatch.setattr(probed, "probe", lambda *positional, **named: {**cosines, "rows": [ROW, random]})
+    out = malmoi_command("probe", "r", "korsts", "--data", "d", "--head", "cosine", "--baselines").out
+    assert "nothing is learned; random weights drawn 2 times\n" in out
 
 
 def test_shows_a_table(probed, malmoi_command):

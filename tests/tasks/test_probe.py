@@ -16,6 +16,7 @@ from malmoi.tasks.metrics import spans
 from malmoi.tasks.probe import chosen_layers, known, probe, shortened
 from malmoi.tasks.spec import LearningSpec, ProbeSpec
 from malmoi.tasks.task import Question, Splits, Tagged, Texts, WordPair
+from malmoi.use import encoder_of
 
 QUICK = LearningSpec(epochs=8, learning_rate=5e-2, warmup=0.0, batch=32)
 ENOUGH = {"sentence": 0.9, "pair": 0.5, "regression": 0.6, "tagging": 0.3, "span": 0.5, "choice": 0.9, "context": 0.9}
@@ -107,6 +108,43 @@ def test_similarity_is_a_cosine_without_training(tmp_path):
         assert told[1] is None and told[2] == pytest.approx(1.0, abs=1e-6) and -1 <= told[0] < 1
         assert outcome.scores["test"]["covered"] == pytest.approx(2 / 3)
     assert report.summary(found)["rows"][0]["test"]["half"] is None
+
+
+@pytest.mark.parametrize("family", ["elmo", "bert"])
+def test_two_texts_are_as_alike_as_their_vectors(family, tmp_path):
+    run = run_of(family, tmp_path)
+    splits = Splits(dev=splits_of("regression").dev, test=[replace(one, label=None) for one in splits_of("regression", seed=1).dev])
+    found = probe(run, task_of("regression"), splits=splits, spec=ProbeSpec(layer="each", head="cosine"), seeds=[0, 1], random=True)
+    assert list(found.layers) == ["0", "1", "2", "mix"] and [len(some) for some in found.layers.values()] == [1] * 4
+    assert [len(some) for some in found.random.values()] == [2] * 4
+    encoder = encoder_of(run)
+    for layer, [outcome] in found.layers.items():
+        wanted = []
+        for one in splits.dev:  # each text by itself, one after the other
+            u, v = (encoder.encode([text], layer="mix" if layer == "mix" else int(layer))[0].mean(0) for text in (one.first, one.second))
+            wanted.append(5 * float(u @ v) / float(np.linalg.norm(u) * np.linalg.norm(v)))
+        assert outcome.predictions["dev"] == pytest.approx(wanted, abs=1e-5) and len(outcome.predictions["test"]) == 64
+        assert set(outcome.scores) == {"dev"}
+        assert outcome.scores["dev"]["pearson"] == pytest.approx(np.corrcoef([one.label for one in splits.dev], wanted)[0, 1], abs=1e-5)
+    assert report.summary(found)["compared_on"] == "dev"
+
+
+def test_a_text_without_words_is_like_nothing(tmp_path):
+    splits = Splits(dev=[Texts("1", "", "the house", 1.0), Texts("2", "the house", "the house", 5.0)])
+    found = probe(run_of("elmo", tmp_path), task_of("regression"), splits=splits, spec=ProbeSpec(layer="top", head="cosine"))
+    assert found.layers["2"][0].predictions["dev"] == pytest.approx([0.0, 5.0], abs=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "head", "message"), [("sentence", "cosine", "M009: head is 'cosine'.*easy-sentence is sentence")])
+def test_cosines_need_two_texts(kind, head, message, tmp_path):
+    with pytest.raises(MalmoiError, match=message):
+        probe(run_of("elmo", tmp_path), task_of(kind), splits=splits_of(kind, train=8, dev=8), spec=ProbeSpec(head=head))
+
+
+def test_a_task_without_answers_is_no_probe(tmp_path):
+    task = replace(task_of("sentence"), kind="sentences", name="simcse")
+    with pytest.raises(MalmoiError, match="M060: .* cannot be probed on simcse: it has no answers"):
+        probe(run_of("elmo", tmp_path), task, splits=splits_of("sentence", train=8, dev=8), spec=ProbeSpec())
 
 
 def test_layers_by_name():

@@ -21,9 +21,10 @@ def probe(
     layer: Annotated[
         str, typer.Option("--layer", metavar="mix|top|N|each", help="A learned mix, one layer (0 = without context), or each by itself.")
     ] = "mix",
-    head: Annotated[Literal["linear", "crf", "bilstm-crf"], typer.Option("--head", help="What is learned; the last two are for tags.")] = (
-        "linear"
-    ),
+    head: Annotated[
+        Literal["linear", "crf", "bilstm-crf", "cosine"],
+        typer.Option("--head", help="What is learned; crf and bilstm-crf are for tags. cosine: nothing; for two texts with a number."),
+    ] = "linear",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many heads are learned for each layer.")] = 3,
     settings: Annotated[
         list[str] | None,
@@ -64,9 +65,16 @@ def show_probe(result: Any, out: TextIO) -> None:
 
     counts = ", ".join(f"{count:,} {split}" for split, count in result["examples"].items() if count)
     limited = f" (at most {result['limit']:,} of each split: --limit)" if result["limit"] else ""
-    out.write(f"{result['task']}: {counts} examples{limited}; {result['head']} head, {result['seeds']} seeds\n")
+    out.write(f"{result['task']}: {counts} examples{limited}; {_learned(result)}\n")
     for split, how in result["made"].items():
         out.write(f"{split}: {how}\n")
     out.write("\n" + shown(result) + "\n")
     if "out" in result:
         out.write(f"\nwritten to {result['out']}\n")
+
+
+def _learned(result: Any) -> str:
+    if result["learned"]:
+        return f"{result['head']} head, {result['seeds']} seeds"
+    drawn = f"; random weights drawn {result['seeds']} times" if any(row["weights"] == "random" for row in result["rows"]) else ""
+    return f"cosines of mean vectors, nothing is learned{drawn}"

@@ -31,6 +31,8 @@ from malmoi.tasks.task import Prediction, Splits, Task
 PREDICTED = 128
 """Examples that are predicted at one time."""
 SPLITS = ("dev", "test")
+HIGHEST = 5.0
+"""What a cosine of 1 says of two texts whose scores reach from 0 to 5."""
 Layer = str | int
 
 
@@ -72,15 +74,18 @@ def probe(
 ) -> Probes:
     """Learn heads on the vectors of a run, `seeds` of them for each layer that `spec.layer` names ("each": each by itself, and the mix).
 
-    The best epoch on dev is kept. Word similarity needs no training: its predictions are cosines, its mix the plain mean.
+    The best epoch on dev is kept. Nothing is learned of word similarity, nor of two texts with the head "cosine": predictions are cosines
+    (of texts 5 times that of their means), the mix is the plain mean, and there is one outcome a layer.
     random: the same with a network of random weights, another one for each seed. limit: examples of each split that are used.
-    cache: see Features. Raises MalmoiError M009 (layer, head), M157 (nothing to learn from or to choose by), M045 (disk).
+    cache: see Features. Raises MalmoiError M009 (layer, head), M060 (task without answers), M157 (nothing to learn from or to choose by),
+    M045 (disk).
     """
     heard = progress or Silent()
+    _refuse_unanswered(run, task)
     splits = shortened(splits, limit) if limit else splits
     features = Features(run, cache=cache, progress=heard)
     layers = chosen_layers(spec.layer, features.layers)
-    if task.kind != "similarity":
+    if learns(task, spec.head):
         _refuse_untaught(task, splits)
         Case.of(task, splits.train).head(spec, 1)
     found = _probed(features, task, splits, spec, layers, seeds, heard)
@@ -129,6 +134,20 @@ def known(examples: Sequence[Any]) -> bool:
     return all(bool(example.tags) if hasattr(example, "tags") else getattr(example, "label", 0) is not None for example in examples)
 
 
+def learns(task: Task, head: str) -> bool:
+    """Whether a head is learned. Raises MalmoiError M009 for cosines where there are no two texts with a number."""
+    if head == "cosine" and task.kind not in ("regression", "similarity"):
+        problem, next = f"cosines say how alike two texts are, and the kind of {task.name} is {task.kind}", "use --head linear."
+        raise MalmoiError("M009", argument="head", value=head, problem=problem, next=next)
+    return task.kind != "similarity" and head != "cosine"
+
+
+def _refuse_unanswered(run: Run, task: Task) -> None:
+    if task.kind == "sentences":
+        next = f"train on it: malmoi finetune {run.path} {task.name} --set encoder=simcse."
+        raise MalmoiError("M060", path=run.path, what=f"be probed on {task.name}", problem="it has no answers", next=next)
+
+
 def _refuse_untaught(task: Task, splits: Splits) -> None:
     for name, examples in (("learn from", splits.train), ("choose the best epoch by", splits.dev)):
         if not known(examples):
@@ -138,7 +157,7 @@ def _refuse_untaught(task: Task, splits: Splits) -> None:
 def _probed(
     features: Features, task: Task, splits: Splits, spec: ProbeSpec, layers: Sequence[Layer], seeds: Sequence[int], progress: Progress
 ) -> dict[str, list[Outcome]]:
-    if task.kind == "similarity":
+    if not learns(task, spec.head):
         return {str(layer): [_similar(features, task, splits, layer)] for layer in layers}
     case = Case.of(task, splits.train)
     material = {name: case.material(getattr(splits, name), features) for name in ("train", *SPLITS) if getattr(splits, name)}
@@ -242,18 +261,21 @@ def _mix(module: Probed) -> dict[str, Any] | None:
 
 
 def _similar(features: Features, task: Task, splits: Splits, layer: Layer) -> Outcome:
-    """Cosines of words by themselves; None where the model does not know one."""
+    """Cosines of words by themselves; None where the model does not know one. Of texts 5 x the cosine of their means."""
     scores: dict[str, dict[str, float]] = {}
     predictions: dict[str, list[Prediction]] = {}
     for split in SPLITS:
         if not (pairs := getattr(splits, split)):
             continue
-        sides = [[pair.first for pair in pairs], [pair.second for pair in pairs]]
-        vectors = [[_one(view, layer) for view in features.texts(words)] for words in sides]
-        known_ones = [features.known(words) for words in sides]
-        rows = zip(*vectors, *known_ones, strict=True)
-        predictions[split] = [_cosine(u, v) if one and other else None for u, v, one, other in rows]
-        scores[split] = task.metric(pairs, predictions[split])
+        sides = [[pair.first for pair in pairs], [pair.second or "" for pair in pairs]]
+        vectors = [[_one(view, layer) for view in features.texts(texts)] for texts in sides]
+        if task.kind == "similarity":
+            rows = zip(*vectors, *(features.known(words) for words in sides), strict=True)
+            predictions[split] = [_cosine(u, v) if one and other else None for u, v, one, other in rows]
+        else:
+            predictions[split] = [HIGHEST * _cosine(u, v) for u, v in zip(*vectors, strict=True)]
+        if known(pairs):
+            scores[split] = task.metric(pairs, predictions[split])
     return Outcome(0, 0, scores, predictions)
 
 

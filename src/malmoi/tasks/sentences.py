@@ -22,9 +22,10 @@ from malmoi.export.card import FACTS
 from malmoi.objectives import Objective, build
 from malmoi.run import Run
 from malmoi.tasks.inputs import Form
+from malmoi.tasks.probe import HIGHEST
 from malmoi.tasks.spec import TuneSpec
 from malmoi.tasks.task import Splits, Task, Texts
-from malmoi.tasks.towers import HIGHEST, SAME, Contrast, Towers
+from malmoi.tasks.towers import SAME, Contrast, Towers
 from malmoi.train import checkpoint as checkpoints
 
 ENTAILS, CONTRADICTS = "entailment", "contradiction"

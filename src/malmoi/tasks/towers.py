@@ -32,8 +32,6 @@ from malmoi.tasks.task import Prediction
 from malmoi.tasks.tuned import ITEMS, Tuned
 from malmoi.vocab import Subwords, Vocabulary
 
-HIGHEST = 5.0
-"""What a cosine of 1 says of a pair whose scores reach from 0 to 5."""
 TEMPERATURE = 0.05
 """Of the contrastive loss (Gao et al. 2021, appendix A)."""
 SAME = 1e-6
