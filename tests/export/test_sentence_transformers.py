@@ -14,6 +14,7 @@ import torch
 from malmoi.core.batch import Batch
 from malmoi.export.imported import parts_of
 from malmoi.export.transformers import write_sentence_transformers
+from malmoi.readout import TokenEncoder
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("sentence_transformers") is None, reason="needs sentence-transformers>=6 (pip install sentence-transformers)"
@@ -37,4 +38,7 @@ def test_the_mean_over_the_tokens(family: str, make_spec: Any, subwords: Any, ma
         ids = torch.tensor([[marks.begin, *vocabulary.encode(text), *end]])
         with torch.no_grad():
             last = objective.model.encode(Batch(ids, torch.ones_like(ids), torch.arange(ids.shape[1])[None])).last
-        np.testing.assert_allclose(vector, last.mean(1)[0].numpy(), atol=1e-5)
+        tokens = last[0, 1 : ids.shape[1] - len(end)]
+        np.testing.assert_allclose(vector, tokens.mean(0).numpy(), atol=1e-5)
+    own = TokenEncoder(objective.model, vocabulary, 40, layout=objective.reading).encode(TEXTS, layer="top", pool="mean")
+    np.testing.assert_allclose(found, own, atol=1e-5)

@@ -62,7 +62,7 @@ def test_the_files_for_sentences(export: Export) -> None:
     assert json.loads((out / "sentence_bert_config.json").read_text()) == {"max_seq_length": 40, "do_lower_case": False}
     modules = json.loads((out / "modules.json").read_text())
     assert [module["type"].rpartition(".")[2] for module in modules] == ["Transformer", "WordWeights", "Pooling"]
-    weights = json.loads((out / "1_WordWeights" / "wordweights_config.json").read_text())
+    weights = json.loads((out / "1_WordWeights" / "config.json").read_text())
     assert weights["word_weights"] == {"[CLS]": 0.0, "[SEP]": 0.0} and weights["unknown_word_weight"] == 1.0
     assert weights["vocab"] == list(json.loads((out / "tokenizer.json").read_text())["model"]["vocab"])
     assert json.loads((out / "config.json").read_text())["architectures"] == ["BertModel"]

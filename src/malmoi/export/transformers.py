@@ -1,7 +1,7 @@
 """Directories of transformers and sentence-transformers, written without either: config, weights, tokenizer, card.
 
     DIR/config.json  model.safetensors  tokenizer.json  tokenizer_config.json  README.md  generation_config.json (causal)
-    DIR/modules.json  1_WordWeights/wordweights_config.json  1_Pooling/config.json  sentence_bert_config.json
+    DIR/modules.json  1_WordWeights/config.json  1_Pooling/config.json  sentence_bert_config.json
         config_sentence_transformers.json (sentence-transformers)
 
 A run of replaced-token detection is two models: DIR/discriminator and DIR/generator.
@@ -109,7 +109,8 @@ def write_sentence_transformers(
             "word_weights": {tokens[mark]: 0.0 for mark in (marks.begin, marks.end)},
             "unknown_word_weight": 1.0,
         }
-        _json(temporary / "1_WordWeights" / "wordweights_config.json", weights)
+        for name in ("config.json", "wordweights_config.json"):  # sentence-transformers 6, and before
+            _json(temporary / "1_WordWeights" / name, weights)
         _json(temporary / "1_Pooling" / "config.json", pooling)
         _json(temporary / "modules.json", listed)
         _json(temporary / "sentence_bert_config.json", {"max_seq_length": length, "do_lower_case": False})
