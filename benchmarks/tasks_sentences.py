@@ -3,9 +3,10 @@
     python benchmarks/tasks_sentences.py --data ../shared/data --text ko/train.txt --runs runs/bert-ko --beside runs/w2v-ko runs/elmo-ko
 
 Spearman's correlation on the published dev sets of KorSTS and KLUE-STS. A tenth of KorSTS's training set, drawn by a hash, chooses the
-epoch, so that its dev set chooses nothing; KLUE-STS is never learned from. Floors: cosines of TF-IDF vectors. Every run, and those of --beside: the cosine of the mean vectors of its top
-layer. Then, --seeds times and for each of --runs: SimCSE on --sentences sentences of --text (no labels), SimCSE on KLUE-NLI's pairs,
-the two encoders on KorSTS, and the same two from random weights. The result is written after each.
+epoch, so that its dev set chooses nothing; KLUE-STS is never learned from. Floors: cosines of TF-IDF vectors. Every run, and those of
+--beside: the cosine of the mean vectors of its top layer. Then, --seeds times and for each of --runs: SimCSE on --sentences sentences of
+--text (no labels), SimCSE on KLUE-NLI's pairs, the two encoders on KorSTS, and the same two from random weights. The result is written
+after each.
 """
 
 from __future__ import annotations
