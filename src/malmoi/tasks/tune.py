@@ -92,15 +92,7 @@ def tune(
     refuse_existing(out)
     refuse(run, task, encoder=spec.encoder)
     spec = settled(run, spec, task)
-    if spec.encoder == "simcse":
-        task, splits = contrasted(task, splits)
-    splits = shortened(splits, limit) if limit else splits
-    for what, examples in (("learn from", splits.train), ("choose the best epoch by", splits.dev)):
-        if not known(examples):
-            raise MalmoiError("M157", task=task.name, problem=f"there is nothing to {what}")
-    form = form_of(task, splits.train) if spec.encoder != "cross" else Form.of(task, splits.train, both=_ordered(run), stride=spec.stride)
-    if form.characters and isinstance(run.objective, BiLM):
-        raise _unfit(run, task, "its tags belong to characters, and a biLM reads words")
+    task, splits, form = _posed(run, task, splits, spec, limit)
     heard.stage("fine-tuning", total=float(len(seeds)))
     best: tuple[Tuned, Outcome] | None = None
     outcomes, views, dropped = [], [], with_dropout(run, spec.model_dropout)
@@ -131,6 +123,22 @@ def tune(
     }
     files = _write(out, run, task, best[0], folds, outcomes, spec=spec, facts=result)
     return {**result, "predictions": files, "seconds": round(sum(outcome.seconds for outcome in outcomes), 1)}
+
+
+def _posed(run: Run, task: Task, splits: Splits, spec: TuneSpec, limit: int | None) -> tuple[Task, Splits, Form]:
+    """Task, examples and form as this encoder learns them. Raises MalmoiError M157, M060."""
+    if spec.encoder == "simcse":
+        task, splits = contrasted(task, splits)
+    splits = shortened(splits, limit) if limit else splits
+    for what, examples in (("learn from", splits.train), ("choose the best epoch by", splits.dev)):
+        if not known(examples):
+            raise MalmoiError("M157", task=task.name, problem=f"there is nothing to {what}")
+    if spec.encoder != "cross":
+        return task, splits, form_of(task, splits.train)
+    form = Form.of(task, splits.train, both=isinstance(run.objective, Causal), stride=spec.stride)
+    if form.characters and isinstance(run.objective, BiLM):
+        raise _unfit(run, task, "its tags belong to characters, and a biLM reads words")
+    return task, splits, form
 
 
 def refuse_existing(out: str | Path) -> None:
@@ -285,10 +293,6 @@ def _suffix(path: Path) -> str:
     if first.startswith(("[", "{")):
         return ".jsonl" if first.startswith('{"') else ".json"
     return ".tsv" if "\t" in first else ".txt"
-
-
-def _ordered(run: Run) -> bool:
-    return isinstance(run.objective, Causal)
 
 
 def _unfit(run: Run, task: Task, problem: str) -> MalmoiError:
