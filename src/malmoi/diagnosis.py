@@ -1,4 +1,5 @@
-"""What `malmoi doctor` is given: a run, shards, a cleaned or a counted corpus, or text. Opens it and hands it to the checks."""
+"""What `malmoi doctor` is given: a run, shards, a cleaned or a counted corpus, text, or another artifact. Opens it and hands it to the
+checks."""
 
 from __future__ import annotations
 
@@ -6,14 +7,18 @@ import json
 from pathlib import Path
 
 from malmoi import run as runs
-from malmoi.core.artifact import MANIFEST
+from malmoi.core.artifact import MANIFEST, kind_at, verify
 from malmoi.core.errors import MalmoiError
+from malmoi.core.kinds import KINDS, named, use_of
 from malmoi.core.recipe import TextSpec
 from malmoi.core.spec import validate
 from malmoi.health import Finding, examine_cleaned, examine_corpus, examine_run, examine_shards
 from malmoi.shards import Shards
 from malmoi.shards.store import ENDS
 from malmoi.vocab import load_vocabulary
+
+EXAMINED = ("run", "shards", "corpus")
+"""Kinds that there are checks for."""
 
 
 def diagnose(path: Path) -> list[Finding]:
@@ -28,12 +33,16 @@ def diagnose(path: Path) -> list[Finding]:
             return examine_cleaned(path)
         if kind == "corpus":
             return _corpus(path)
+        if kind == "other":
+            return _other(path)
     except MalmoiError as problem:
         return [Finding.of_error(problem)]
     return examine_corpus([path])
 
 
 def _kind(path: Path) -> str:
+    if kind_at(path) in KINDS.keys() - EXAMINED:
+        return "other"
     if (path / "spec.json").is_file() or (path / "checkpoints").is_dir():
         return "run"
     if (path / "corpus.json").is_file():
@@ -57,6 +66,13 @@ def _run(path: Path) -> list[Finding]:
         directory=path,
         step=opened.step,
     )
+
+
+def _other(path: Path) -> list[Finding]:
+    """Of an artifact that no check is for: whether its files are whole."""
+    manifest = verify(path, str(kind_at(path)))
+    files = f"all {len(manifest['files']):,} files are as they were written, which is all that was looked at"
+    return [Finding.good("files", f"{path} is {named(manifest['kind'])}; {files}; {use_of(path, manifest)}")]
 
 
 def _corpus(path: Path) -> list[Finding]:

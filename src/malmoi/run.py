@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from malmoi.core.artifact import MANIFEST, read_manifest, seal, sha256, versions, write_json
+from malmoi.core.artifact import MANIFEST, read_manifest, refuse_absent, seal, sha256, versions, write_json
 from malmoi.core.errors import MalmoiError
+from malmoi.core.kinds import KINDS, named
 from malmoi.core.lock import locked as locked
 from malmoi.core.recipe import RunSpec
 from malmoi.core.spec import leaves, validate
@@ -64,11 +65,14 @@ def record(path: Path, **facts: Any) -> None:
 
 
 def read_spec(path: Path) -> tuple[RunSpec, dict[str, Any]]:
-    """Spec and manifest of a run. Raises MalmoiError M007 for a directory that is none, M020 for a changed spec."""
+    """Spec and manifest of a run. Raises MalmoiError M010 for a path that is not there, M007 for what is no run, M020 for a changed
+    spec."""
+    refuse_absent(path)
+    manifest = read_manifest(path, KIND) if (path / MANIFEST).is_file() else {}
     for missing in (MANIFEST, "spec.json"):
         if not (path / missing).is_file():
-            raise MalmoiError("M007", path=path, missing=missing)
-    manifest = read_manifest(path, KIND)
+            next = f"give the directory that {KINDS[KIND].written} wrote."
+            raise MalmoiError("M007", path=path, wanted=named(KIND), problem=f"it has no {missing}", next=next)
     expected, found = manifest["files"]["spec.json"]["sha256"], sha256(path / "spec.json")
     if expected != found:
         raise MalmoiError("M020", path=path / "spec.json", found=found[:12], expected=expected[:12], next="restore it from a copy.")

@@ -129,7 +129,9 @@ def test_a_run_becomes_a_tuned_one(tmp_path: Path, malmoi_command: Any) -> None:
     again = malmoi_command(*line, "--out", str(tmp_path / "out"))
     assert again.status == 1 and "M004" in again.err
     tuned = malmoi_command("finetune", str(tmp_path / "out"), "sst2", "--data", str(task), "--out", str(tmp_path / "x"))
-    assert tuned.status == 1 and "M006" in tuned.err and "tuned" in tuned.err
+    assert tuned.status == 1 and "M007" in tuned.err and "is not a run: it is a tuned model, which answers a task" in tuned.err
+    hint = f"`malmoi evaluate {tmp_path / 'out'} --data DIR` scores it, and {run} is the run that it was made of"
+    assert hint in tuned.err and "incomplete" not in tuned.err
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_run_becomes_a_tuned_one(tmp_path: Path, malmoi_command: Any) -> None:
         ({"more": ["--set", "learning.epoch=3"]}, "M002: learning.epoch is not a field; did you mean 'learning.epochs'?"),
         ({"more": ["--seeds", "0"]}, "M009: seeds"),
         ({"more": ["--limit", "0"]}, "M009: limit"),
-        ({"run": "nowhere"}, "M007"),
+        ({"run": "rum"}, "rum does not exist; did you mean 'run'?"),
     ],
 )
 def test_what_is_wrong_is_told_with_a_code(changed: dict[str, Any], code: str, tmp_path: Path, malmoi_command: Any) -> None:

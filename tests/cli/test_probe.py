@@ -95,7 +95,7 @@ def test_json_is_one_object(probed, malmoi_command):
     [
         (["r", "ud-po", "--data", "d"], "M151: there is no task named 'ud-po'; did you mean 'ud-pos'?"),
         (["r", "sst2", "--data", "d", "--set", "learning.epoch=3"], "did you mean 'learning.epochs'?"),
-        (["nowhere", "sst2", "--data", "d"], "M007"),
+        (["nowhere", "sst2", "--data", "d"], "M010: nowhere does not exist"),
         (["r", "sst2"], "Missing option '--data'"),
         (["r", "sst2", "--data", "d", "--seeds", "0"], "--seeds"),
     ],

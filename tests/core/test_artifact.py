@@ -61,7 +61,7 @@ def test_it_can_be_replaced(tmp_path):
         (lambda thing: (thing / "manifest.json").unlink(), "M006", "manifest.json"),
         (lambda thing: (thing / "manifest.json").write_text('{"kind": "thi'), "M006", "not JSON"),
         (lambda thing: (thing / "manifest.json").write_text('{"kind": "thing"}'), "M006", "has changed since"),
-        (lambda thing: artifact.seal(thing / "manifest.json", {"kind": "vocabulary"}), "M006", "'vocabulary', not 'thing'"),
+        (lambda thing: artifact.seal(thing / "manifest.json", {"kind": "vocabulary"}), "M007", "is not 'thing': it is a vocabulary"),
     ],
 )
 def test_damage_is_named(harm, code, name, tmp_path):
@@ -69,6 +69,22 @@ def test_damage_is_named(harm, code, name, tmp_path):
     harm(tmp_path / "thing")
     with pytest.raises(MalmoiError, match=f"{code}: .*{name}.* next: train it again"):
         artifact.verify(tmp_path / "thing", "thing", next="train it again.")
+
+
+def test_a_path_that_is_not_there_is_told_with_its_neighbour(tmp_path):
+    write(tmp_path / "deep" / "thing", 3)
+    artifact.refuse_absent(tmp_path / "deep" / "thing")
+    with pytest.raises(MalmoiError, match="M010: .*deep/thng does not exist; did you mean 'thing'?"):
+        artifact.refuse_absent(tmp_path / "deep" / "thng")
+    with pytest.raises(MalmoiError, match="M010: .*dep/thing does not exist, because .*dep does not; did you mean 'deep'?"):
+        artifact.refuse_absent(tmp_path / "dep" / "thing")
+
+
+def test_the_kind_of_what_is_there(tmp_path):
+    write(tmp_path / "thing", 3)
+    assert artifact.kind_at(tmp_path / "thing") == "thing" and artifact.kind_at(tmp_path) is None
+    (tmp_path / "thing" / "manifest.json").write_text("[")
+    assert artifact.kind_at(tmp_path / "thing") is None and artifact.kind_at(tmp_path / "thing" / "a.txt") is None
 
 
 def test_write_text_replaces_whole(tmp_path):

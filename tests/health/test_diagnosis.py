@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from malmoi.core.artifact import writing
 from malmoi.core.recipe import CharacterSpec, SubwordSpec
 from malmoi.diagnosis import diagnose
 from malmoi.shards import write_shards
@@ -41,6 +42,19 @@ def test_a_counted_corpus_is_held_against_its_subwords(tmp_path, texts):
     (place / "corpus.json").write_text(json.dumps({"sources": [str(tmp_path / "text.txt")], "text": {}}))
     findings = diagnose(place)
     assert any("pieces of the corpus are <unk> with 80 words" in finding.message for finding in findings)
+
+
+def test_an_artifact_without_checks_of_its_own_is_whole_or_not(tmp_path):
+    place = tmp_path / "sts"
+    with writing(place, "tuned") as (folder, fields):
+        (folder / "spec.json").write_text("{}")
+        fields["base"] = "runs/bert"
+    [finding] = diagnose(place)
+    assert finding.level == "info" and "a tuned model, which answers a task; all 1 files are as they were written" in finding.message
+    assert f"`malmoi evaluate {place} --data DIR` scores it, and runs/bert is the run" in finding.message
+    (place / "spec.json").write_text("{]")
+    [finding] = diagnose(place)
+    assert finding.code == "M020" and finding.level == "error"
 
 
 def test_a_text_is_a_text(tmp_path, texts):

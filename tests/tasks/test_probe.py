@@ -54,6 +54,13 @@ def test_heads_over_whole_sentences(head, tmp_path, monkeypatch):
         assert sum(end - begin for _, begin, end in entities) == sum(tag != "O" for tag in tags), "no I- without its B-"
 
 
+@pytest.mark.parametrize("layer", [7, "7", "middle", "all"])
+def test_a_layer_that_is_not_there_is_told_with_those_that_are(layer):
+    with pytest.raises(MalmoiError, match="M009: layer is") as caught:
+        chosen_layers(layer, 3)
+    assert "mean" not in caught.value.next and "all" not in caught.value.next and "0 to 2" in str(caught.value)
+
+
 def test_each_layer_seed_and_random_weights(tmp_path):
     run, task, splits = run_of("elmo", tmp_path / "run"), task_of("sentence"), splits_of("sentence", train=64, dev=32, test=32)
     how = {"splits": splits, "spec": ProbeSpec(layer="each", learning=LearningSpec(epochs=2, learning_rate=1e-2)), "seeds": [0, 1]}

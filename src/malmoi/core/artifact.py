@@ -16,7 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from malmoi.core.errors import MalmoiError
+from malmoi.core.errors import MalmoiError, nearest
+from malmoi.core.kinds import mistaken
 
 MANIFEST = "manifest.json"
 NEW, OLD = ".malmoi-new", ".malmoi-old"
@@ -142,14 +143,23 @@ def seal(path: Path, manifest: dict[str, Any]) -> None:
 
 
 def read_manifest(directory: Path, kind: str, *, next: str = "make it again.") -> dict[str, Any]:
-    """The manifest of an artifact of `kind`; MalmoiError M006 if there is none, it has changed, or it is another kind's."""
+    """The manifest of an artifact of `kind`; MalmoiError M006 if there is none or it has changed, M007 if it is another kind's."""
     path = directory / MANIFEST
     if not path.is_file():
         raise MalmoiError("M006", path=directory, problem=f"it has no {MANIFEST}", next=next)
     manifest = read_sealed(path, next=next)
     if manifest.get("kind") != kind:
-        raise MalmoiError("M006", path=directory, problem=f"it holds {manifest.get('kind')!r}, not {kind!r}", next=next)
+        raise mistaken(directory, manifest, wanted=kind, next=next)
     return manifest
+
+
+def kind_at(directory: Path) -> str | None:
+    """The kind of the artifact that is there, None where there is none or its manifest is damaged."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return manifest.get("kind") if isinstance(manifest, dict) else None
 
 
 def read_sealed(path: Path, *, next: str) -> dict[str, Any]:
@@ -173,6 +183,21 @@ def verify(directory: Path, kind: str, *, next: str = "make it again.") -> dict[
         if (found := sha256(path)) != facts["sha256"]:
             raise MalmoiError("M020", path=path, found=found[:12], expected=facts["sha256"][:12], next=next)
     return manifest
+
+
+def refuse_absent(path: Path) -> None:
+    """Raise MalmoiError M010, with the nearest name that is there, for a path that is not."""
+    if not path.exists():
+        raise MalmoiError("M010", path=path, nearest=nearest_path(path))
+
+
+def nearest_path(path: Path) -> str:
+    """The hint for a path that is not there: the closest name in the deepest folder of it that exists."""
+    missing, folder = path, path.parent
+    while not folder.is_dir() and folder != folder.parent:
+        missing, folder = folder, folder.parent
+    hint = nearest(missing.name, [entry.name for entry in folder.iterdir()]) if folder.is_dir() else ""
+    return hint if missing == path else f", because {missing} does not{hint}"
 
 
 def refuse_full(path: Path, needed: int, *, what: str) -> None:

@@ -27,9 +27,7 @@ CATALOGUE: dict[str, Entry] = {
     "M004": Entry("{path} holds {what}, and would be overwritten.", "name another --out, or {instead}."),
     "M005": Entry("{what} needs the package {package}.", "pip install 'malmoi[{extra}]'"),
     "M006": Entry("{path} is incomplete: {problem}.", "{next}"),
-    "M007": Entry(
-        "{path} is not a run: it has no {missing}.", "give the directory that `malmoi pretrain --out` or `malmoi import --out` wrote."
-    ),
+    "M007": Entry("{path} is not {wanted}: {problem}.", "{next}"),
     "M008": Entry(
         "{path} is in use by process {pid} on {host} since {since}.",
         "wait for it, or stop it; a lock whose process is gone is taken over by itself.",

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from malmoi.core.artifact import read_manifest
+from malmoi.core.artifact import read_manifest, refuse_absent
 from malmoi.core.errors import MalmoiError, nearest
 from malmoi.corpus.rows import read_rows
 from malmoi.corpus.tally import SPLITS
@@ -39,8 +39,9 @@ def explain(directory: Path, id: str) -> dict[str, Any]:
 
     Returns id, ended (train, valid, test or removed), step, reason, detail, duplicate_of, duplicates (ids), meta, changes ([step, counts,
     characters before, after]), taken ([step, reason, text]), text (its beginning), characters, and all that as `sentences`.
-    Raises MalmoiError M006 for a directory that is no cleaned corpus, M015 for a damaged file, M144 for an id that is not there.
+    Raises MalmoiError M010, M006 or M007 for a path that is no cleaned corpus, M015 for a damaged file, M144 for an id that is not there.
     """
+    refuse_absent(directory)
     read_manifest(directory, "corpus", next="give the directory that `malmoi corpus --profile NAME --out` wrote.")
     found = _search(directory, id)
     if found.whole is None:

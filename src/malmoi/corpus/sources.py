@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from malmoi.core.artifact import MANIFEST, fingerprint, sha256
-from malmoi.core.errors import MalmoiError, nearest
+from malmoi.core.artifact import fingerprint, kind_at, nearest_path, sha256
+from malmoi.core.errors import MalmoiError
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
 SUFFIXES = {".txt": "text", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -125,7 +124,7 @@ def _expand(source: Path, kinds: Collection[str], others: bool) -> Iterator[Foun
             inside = folder.relative_to(root).as_posix()
             yield from (Found(path, f"{inside}/{name}", asked) for path, name, asked in _folder(folder, kinds, others))
     else:
-        raise MalmoiError("M010", path=source, nearest=_nearest_path(source))
+        raise MalmoiError("M010", path=source, nearest=nearest_path(source))
 
 
 def _regular(path: Path) -> Path:
@@ -161,17 +160,4 @@ def _folder(root: Path, kinds: Collection[str], others: bool) -> list[Found]:
 
 def _is_corpus(folder: Path) -> bool:
     """Whether a folder is a cleaned corpus, of which only TRAIN may be trained on: the rest is held out, or was removed."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("kind") == "corpus"
-
-
-def _nearest_path(path: Path) -> str:
-    """The hint for a path that is not there: the closest name in the deepest folder of it that exists."""
-    missing, folder = path, path.parent
-    while not folder.is_dir() and folder != folder.parent:
-        missing, folder = folder, folder.parent
-    hint = nearest(missing.name, [entry.name for entry in folder.iterdir()]) if folder.is_dir() else ""
-    return hint if missing == path else f", because {missing} does not{hint}"
+    return kind_at(folder) == "corpus"

@@ -54,10 +54,10 @@ def _normalized(x_RTD: Tensor, valid_RT: Tensor | None) -> Tensor:
     return (x_RTD - mean) * torch.rsqrt((used - mean).square().mean() + EPSILON)
 
 
-def choose(layer: str | int, count: int) -> Choice:
+def choose(layer: str | int, count: int, *, others: str = "mix, mean, top, all") -> Choice:
     """A layer as users name it -> its number, or "mean" or "all". `mix` is the mean as long as no task has learned weights.
 
-    Raises MalmoiError M009 for a name or number that is none of the `count` layers.
+    Raises MalmoiError M009 for a name or number that is none of the `count` layers. others: the names that the error offers.
     """
     if layer in ("mix", "mean"):
         return "mean"
@@ -67,9 +67,7 @@ def choose(layer: str | int, count: int) -> Choice:
         return count - 1
     number = int(layer) if isinstance(layer, int) or layer.isdecimal() else -1
     if not 0 <= number < count:
-        raise MalmoiError(
-            "M009", argument="layer", value=layer, problem=f"there are layers 0 to {count - 1}", next="or mix, mean, top, all."
-        )
+        raise MalmoiError("M009", argument="layer", value=layer, problem=f"there are layers 0 to {count - 1}", next=f"or {others}.")
     return number
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from malmoi.core.artifact import MANIFEST, read_sealed, writing
+from malmoi.core.artifact import MANIFEST, read_sealed, refuse_absent, writing
 from malmoi.core.errors import MalmoiError
 from malmoi.core.progress import Progress, Silent
 from malmoi.core.spec import validate
@@ -94,8 +94,7 @@ def _told(path: Path) -> dict[str, Any]:
 
 def _manifest(path: Path, what: str) -> dict[str, Any]:
     """Of a tuned run."""
-    if not path.exists():
-        raise MalmoiError("M010", path=path, nearest="")
+    refuse_absent(path)
     manifest = _told(path)
     if manifest.get("kind") != TUNED:
         problem = (

@@ -105,7 +105,7 @@ def chosen_layers(layer: Layer, count: int) -> list[Layer]:
     if layer in ("mean", "all"):
         next = f"use 0 to {count - 1}, mix, top or each."
         raise MalmoiError("M009", argument="layer", value=layer, problem="a head reads one layer, or learns a mix", next=next)
-    found = choose(layer, count)
+    found = choose(layer, count, others="mix, top, each")
     return ["mix" if count > 1 else 0] if found == "mean" else [int(found)]
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from malmoi.core.artifact import MANIFEST, read_manifest, writing
+from malmoi.core.artifact import kind_at, writing
 from malmoi.core.errors import MalmoiError
+from malmoi.core.kinds import named
 from malmoi.tasks.probe import SPLITS, Outcome, Probes
 from malmoi.tasks.table import Interval, difference, interval, table
 from malmoi.tasks.task import Task
@@ -81,9 +82,8 @@ def refuse_foreign(out: Path) -> None:
     """Raise MalmoiError M004 where `out` holds something else than what an earlier probe wrote."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / MANIFEST).is_file():
-        raise MalmoiError("M004", path=out, what="other files", instead="remove it")
-    read_manifest(out, KIND, next="name another --out.")
+    if (kind := kind_at(out)) != KIND:
+        raise MalmoiError("M004", path=out, what=named(kind) if kind else "other files", instead="remove it")
 
 
 def write(out: Path, answer: Mapping[str, Any], found: Probes) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from malmoi.core.artifact import read_manifest, verify, write_json
+from malmoi.core.artifact import refuse_absent, verify, write_json
 from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import RunSpec
 from malmoi.core.seeds import seed_of
@@ -212,10 +212,11 @@ def save(tuned: Tuned, folder: Path, *, run: RunSpec, vocabulary: Vocabulary | S
 
 
 def load(path: str | Path, *, device: torch.device | str = "cpu") -> Tuned:
-    """Open what `malmoi finetune --out` wrote: `load(path).predict(examples)`. Raises MalmoiError M006, M020, M021."""
+    """Open what `malmoi finetune --out` wrote: `load(path).predict(examples)`. Raises MalmoiError M010, M007 (a run, or something else),
+    M006, M020, M021 (damaged)."""
     path = Path(path)
-    verify(path, KIND, next=AGAIN)
-    manifest = read_manifest(path, KIND, next=AGAIN)
+    refuse_absent(path)
+    manifest = verify(path, KIND, next=AGAIN)
     run = validate(RunSpec, json.loads((path / "spec.json").read_text(encoding="utf-8")))
     form, spec = validate(Form, manifest["form"]), validate(TuneSpec, manifest["tuning"])
     vocabulary = load_vocabulary(path / "vocab")

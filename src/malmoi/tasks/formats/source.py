@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from malmoi.core.errors import MalmoiError, nearest
+from malmoi.core.artifact import refuse_absent
+from malmoi.core.errors import MalmoiError
 
 PACKED: Mapping[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress}
 READ_ONLY_HERE = ("source_", "readme", "license")
@@ -92,9 +93,7 @@ def sources(path: Path, *, task: str) -> list[Source]:
 
     Raises MalmoiError M010 where nothing is there, M015 for a damaged archive.
     """
-    if not path.exists():
-        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise MalmoiError("M010", path=path, nearest=nearest(path.name, beside))
+    refuse_absent(path)
     if path.is_file():
         found = [(path, path.name)]
     else:
