@@ -112,12 +112,3 @@ def test_one_layer_has_no_mix_and_mix_weights_cost():
     more = module.loss(x_LMD, [4], [[0, 1, 0, 1]]) - free.loss(x_LMD, [4], [[0, 1, 0, 1]])
     assert more.item() == pytest.approx(0.5 * 5.0, rel=1e-5)
     assert torch.isfinite(single.read(x)).all()
-
-
-def test_every_parameter_learns_once():
-    head = ChainedTags(WIDTH, labels=BIO, lstm=True)
-    module = Probed(head, mean_LD=torch.zeros(2, WIDTH), deviation_LD=torch.ones(2, WIDTH), dropout=0.1, decay=0.0)
-    grouped = [parameter for group in module.groups() for parameter in group.parameters]
-    assert sorted(map(id, grouped)) == sorted(map(id, module.parameters()))
-    rates = {group.rate: list(group.parameters) for group in module.groups()}
-    assert len(rates[0.1]) == len(list(head.lstm.parameters())) == 8

@@ -16,12 +16,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 
 from malmoi.nn.crf import CRF, bio_rules
 from malmoi.readout import ScalarMix
-from malmoi.tasks.learn import Group
 
 CELLS = 200
 """Of each direction of the biLSTM in front of a CRF (Peters et al. 2017, section 4.1, has 200 and 300)."""
-LSTM_RATE = 0.1
-"""The rate of the biLSTM as a share of that of the linear parts."""
 LONGEST = 30
 """Words or pieces of an answer (Devlin et al. 2019, run_squad.py: max_answer_length)."""
 
@@ -55,12 +52,6 @@ class Probed(nn.Module):
         self.scale_LD: Tensor
         self.register_buffer("mean_LD", mean_LD)
         self.register_buffer("scale_LD", torch.where(deviation_LD > 1e-6, 1 / deviation_LD.clamp_min(1e-6), 0.0))
-
-    def groups(self) -> list[Group]:
-        """What learns at which rate."""
-        slow = [parameter for part in self.modules() if isinstance(part, nn.LSTM) for parameter in part.parameters()]
-        rest = [parameter for parameter in self.parameters() if all(parameter is not other for other in slow)]
-        return [Group(rest), *([Group(slow, rate=LSTM_RATE)] if slow else [])]
 
     def read(self, x_LMD: Tensor) -> Tensor:
         """(L, M, D) -> (M, D)."""

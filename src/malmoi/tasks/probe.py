@@ -227,7 +227,6 @@ class _Trainer:
             score=lambda: task.metric(self._material["dev"].examples, self._predicted(module, "dev"))[task.main],
             spec=self._spec.learning,
             seed=seed,
-            groups=module.groups(),
             told=told,
         )
         with torch.no_grad():

@@ -36,8 +36,7 @@ class ProbeSpec(Spec):
     dropout: Share = 0.1
     mix_decay: Annotated[float, Field(ge=0.0)] = 0.001
     """Weight of the squared mix weights in the loss (Peters et al. 2018, section 3.3: lambda)."""
-    learning: LearningSpec = LearningSpec(epochs=20, learning_rate=1e-2, warmup=0.0)
-    """A biLSTM learns at a tenth of the rate."""
+    learning: LearningSpec = LearningSpec(epochs=20, learning_rate=1e-3, warmup=0.0)
 
 
 class TuneSpec(Spec):
