@@ -56,8 +56,9 @@ def _kind(path: Path) -> str:
 
 def _run(path: Path) -> list[Finding]:
     opened = runs.load_run(path)
+    bare = [] if opened.has_head else [Finding.good("output layer", f"none to examine: {opened.headless}")]
     shards, source = (Shards.open(path / part, opened.vocabulary) if (path / part).is_dir() else None for part in ("shards", "sources"))
-    return examine_run(
+    return bare + examine_run(
         opened.spec,
         objective=opened.objective,
         vocabulary=opened.vocabulary,

@@ -68,32 +68,6 @@ def sources(spec: RunSpec, *, corpus: Many[str | Path], pairs: Many[str | Path])
     return pairs or corpus
 
 
-def claim(spec: RunSpec, out: Path, *, resume: bool) -> RunSpec:
-    """Begin the run directory, or with `resume` go on in it. Returns the spec to train with.
-
-    Raises MalmoiError M004 for a directory that holds something else, M041 for a resume with another spec, M042 for nothing to resume.
-    """
-    holds = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
-    begun = (out / "manifest.json").is_file()
-    untrained = begun and not checkpoints.steps(out / "checkpoints")
-    if resume and begun:
-        before, _ = runs.read_spec(out)
-        if changed := runs.differences(before, spec):
-            raise MalmoiError("M041", path=out, differences="; ".join(changed[:5]))
-        runs.begin(out, spec)
-        return spec
-    # spec.json alone: a start that was killed before it had begun; untrained: one that was refused, its vocabulary say
-    if holds == ["spec.json"] or not (holds or resume) or untrained:
-        runs.begin(out, spec, state="begun")
-        return spec
-    if resume:
-        raise MalmoiError("M042", path=out)
-    what, instead = (
-        ("another run", "go on with that run by --resume") if begun else (f"other files ({holds[0]})", "empty it (what it holds is lost)")
-    )
-    raise MalmoiError("M004", path=out, what=what, instead=instead)
-
-
 def train(
     spec: RunSpec,
     *,
@@ -116,7 +90,7 @@ def train(
         _refuse_crowd(spec, group.world)
         progress = progress if group.rank == 0 else Silent()
         with group.first("prepared"):
-            spec = claim(spec, out, resume=resume) if group.rank == 0 else spec
+            spec = runs.claim(spec, out, resume=resume) if group.rank == 0 else spec
             text = {"corpus": corpus, "valid": valid, "allow_unknown": allow_unknown}
             prepared = prepare(spec, out=out, writes=group.rank == 0, progress=progress, **text)  # type: ignore[arg-type]
         facts = summary(prepared)

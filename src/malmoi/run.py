@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from malmoi.core.artifact import MANIFEST, read_manifest, refuse_absent, seal, sha256, versions, write_json
+from malmoi.core.artifact import MANIFEST, kind_at, read_manifest, refuse_absent, seal, sha256, versions, write_json
 from malmoi.core.errors import MalmoiError
 from malmoi.core.kinds import KINDS, named
 from malmoi.core.lock import locked as locked
@@ -46,8 +46,24 @@ class Run:
 
     @property
     def has_head(self) -> bool:
-        """False for a run that was imported without its softmax: it embeds, but has no likelihoods."""
+        """False for a run that was imported without its softmax, or whose vectors of texts were trained: it embeds, but has no
+        likelihoods."""
         return bool(self.manifest.get("head", True))
+
+    @property
+    def headless(self) -> str:
+        """Why it has no output layer."""
+        if "sentences" in self.manifest:
+            told = self.manifest["sentences"]
+            return f"its vectors of texts were fine-tuned on {told['task']} ({told['encoder']}), and what stood above them no longer fits"
+        return "it was imported from a format that carries none"
+
+    def refuse_headless(self) -> None:
+        """Raise MalmoiError M052 for a run without output layer."""
+        if not self.has_head:
+            base = self.manifest.get("sentences", {}).get("base")
+            next = f"to score or to write, use {base}, which it was made of." if base else "to score, train a run here."
+            raise MalmoiError("M052", path=self.path, problem=self.headless, next=next)
 
 
 def begin(path: Path, spec: RunSpec, **facts: Any) -> None:
@@ -55,6 +71,37 @@ def begin(path: Path, spec: RunSpec, **facts: Any) -> None:
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "spec.json", spec.model_dump(mode="json"))
     record(path, **facts)
+
+
+def claim(spec: RunSpec, out: Path, *, resume: bool) -> RunSpec:
+    """Begin the run directory, or with `resume` go on in it. Returns the spec to train with.
+
+    Raises MalmoiError M004 for a directory that holds something else, M041 for a resume with another spec, M042 for nothing to resume, M060
+    for a run that was not trained here, M006 for a damaged one. What is there stays as it is.
+    """
+    holds = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
+    kind = kind_at(out)
+    begun = (out / MANIFEST).is_file() and kind in (KIND, None)
+    manifest = read_manifest(out, KIND, next="restore it from a copy, or name another --out.") if begun else {}
+    untrained = begun and not checkpoints.steps(out / "checkpoints")
+    if resume and begun:
+        if "state" not in manifest:
+            problem = "it was not trained by `malmoi pretrain`, and has nothing to go on from"
+            raise MalmoiError("M060", path=out, what="be resumed", problem=problem, next="name another --out, without --resume.")
+        if changed := differences(read_spec(out)[0], spec):
+            raise MalmoiError("M041", path=out, differences="; ".join(changed[:5]))
+        begin(out, spec)
+        return spec
+    # spec.json alone: a start that was killed before it had begun; untrained: one that was refused, its vocabulary say
+    if holds == ["spec.json"] or not (holds or resume) or untrained:
+        begin(out, spec, state="begun")
+        return spec
+    if resume:
+        raise MalmoiError("M042", path=out)
+    if "state" in manifest:
+        raise MalmoiError("M004", path=out, what="another run", instead="go on with that run by --resume")
+    what = named(kind) if kind in KINDS else f"other files ({holds[0]})"
+    raise MalmoiError("M004", path=out, what=what, instead="empty it (what it holds is lost)")
 
 
 def record(path: Path, **facts: Any) -> None:

@@ -51,8 +51,7 @@ def score(
     run: Run, *, on: Sources, pairs: Sources, state: str, batch_tokens: int, document: str | None, progress: Progress | None
 ) -> dict[str, Any]:
     """What `malmoi.evaluate` gives, but for the name of the run. Raises MalmoiError M009, M052 or M060."""
-    if not run.has_head:
-        raise MalmoiError("M052", path=run.path)
+    run.refuse_headless()
     if isinstance(run.objective, SkipGram):
         problem = "it has vectors of words and no likelihood of a text"
         next = "score its vectors: malmoi probe RUN wordsim353 --data FILE, or any other task."
@@ -91,8 +90,7 @@ def generate(
     run: Run, prompt: str, *, source: str | None, tokens: int | None, sampling: Sampling | None, beam: int | None, seed: int, count: int
 ) -> list[str]:
     """The texts of `malmoi.generate`. sampling: None for the defaults. Raises MalmoiError M009, M052, M060."""
-    if not run.has_head:
-        raise MalmoiError("M052", path=run.path)
+    run.refuse_headless()
     if isinstance(run.objective, SequenceToSequence):
         if source is None or prompt or (sampling is not None and (beam is not None or not sampling.greedy)):
             problem = "a sequence model searches for the best text for a source" if source else "a sequence model reads a source"

@@ -44,8 +44,8 @@ def test_a_name_reads_well_in_a_sentence(kind):
         (
             {"kind": "tuned", "base": "runs/bert"},
             "run",
-            "M007: {path} is not a run: it is a tuned model, which answers a task. next: `malmoi evaluate {path} --data DIR` scores it, and "
-            "runs/bert is the run that it was made of; a run is what `malmoi pretrain --out` or `malmoi import --out` wrote.",
+            "M007: {path} is not a run: it is a tuned model, which answers a task. next: `malmoi evaluate {path} --data DIR` scores it, "
+            "and runs/bert is the run that it was made of; a run is what `malmoi pretrain --out` or `malmoi import --out` wrote.",
         ),
         ({"kind": "checkpoint"}, "run", "M007: {path} is not a run: it is a checkpoint. next: it belongs to {root}; a run is what"),
         (

@@ -50,7 +50,10 @@ def test_an_artifact_without_checks_of_its_own_is_whole_or_not(tmp_path):
         (folder / "spec.json").write_text("{}")
         fields["base"] = "runs/bert"
     [finding] = diagnose(place)
-    assert finding.level == "info" and "a tuned model, which answers a task; all 1 files are as they were written" in finding.message
+    assert (
+        finding.level == "info"
+        and "a tuned model, which answers a task; all 1 files are as they were written, which is all" in finding.message
+    )
     assert f"`malmoi evaluate {place} --data DIR` scores it, and runs/bert is the run" in finding.message
     (place / "spec.json").write_text("{]")
     [finding] = diagnose(place)

@@ -99,9 +99,7 @@ CATALOGUE: dict[str, Entry] = {
     "M049": Entry("batch {number} could not be made: {problem}.", "look at the data it is made of; the last good checkpoint is kept."),
     # M05x: import and export
     "M050": Entry("{path} is not an AllenNLP ELMo checkpoint: {problem}.", "{next}"),
-    "M052": Entry(
-        "{path} has no output layer: it was imported from a format that carries none.", "embed with it; to score, train a run here."
-    ),
+    "M052": Entry("{path} has no output layer: {problem}.", "embed with it; {next}"),
     "M051": Entry("this run cannot be written as {format}: {problem}.", "{next}"),
     "M053": Entry("{path} cannot be read as {format}: {problem}.", "{next}"),
     "M054": Entry(
