@@ -54,7 +54,7 @@ def corpus(
     token, for Korean and English apart. Raises MalmoiError M010 to M019, M002, M004.
 
     With `profile` (web-ko, web-en, news-ko, plain or module:function): clean, deduplicate, split and write `out/train`, `valid`, `test` and
-    `removed`; returns the report (see `corpus.tally`). settings: "near.bands=20"; decontaminate: texts that must not occur; good, bad:
+    `removed`; returns the report (see `corpus.report.tally`). settings: "near.bands=20"; decontaminate: texts that must not occur; good, bad:
     samples from which a filter learns; workers: processes; engine: local or ray (at `address`). Raises MalmoiError M002 to M010, M14x.
     """
     from malmoi import gathering
@@ -83,8 +83,8 @@ def profile(name: str, *, settings: Sequence[str] = ()) -> dict[str, Any]:
 
 def explain(id: str, *, out: str | Path) -> dict[str, Any]:
     """The story of one document of a corpus that `corpus(profile=...)` wrote to `out`: where it came from, what each step changed, where
-    it ended. Returns `id`, `ended`, `sentences`, `text` (its beginning) and what these say (`corpus.explain`). Raises M006, M144."""
-    from malmoi.corpus.explain import explain as story
+    it ended. Returns `id`, `ended`, `sentences`, `text` (its beginning) and what these say (`corpus.report.explain`). Raises M006, M144."""
+    from malmoi.corpus.report.explain import explain as story
 
     return story(Path(out), id)
 
@@ -191,7 +191,7 @@ def embed(
     *,
     input: str | Path,
     output: str | Path,
-    layer: Layer = "mix",
+    layer: Layer | None = None,
     pool: str = "none",
     state: StateMode = "reset",
     batch_size: int | None = None,
@@ -199,13 +199,19 @@ def embed(
 ) -> dict[str, Any]:
     """Write the vectors of every line of `input` to `output` (.npz or .parquet), in the order of the file.
 
+    layer: by default "mix", the mean of all; of a run whose vectors of sentences were trained "top", which they are made of.
     batch_size: lines at once; by default 32 of a biLM, 256 of a Transformer. Only `state` compat, which a biLM has, depends on it.
     """
+    from malmoi.core.devices import find_device
     from malmoi.readout import Encoder, write_vectors
     from malmoi.readout.writers import check_output
+    from malmoi.run import load_run
+    from malmoi.use import encoder_of, usual_layer
 
     check_output(output)
-    encoder = load(run, device=device)
+    opened = load_run(run, device=find_device(device))
+    encoder = encoder_of(opened)
+    layer = usual_layer(opened) if layer is None else layer
     rows = batch_size if batch_size is not None else 32 if isinstance(encoder, Encoder) else 256
     vectors = encoder.stream(_lines(Path(input)), layer=layer, pool=pool, state=state, batch_size=rows)
     lines = write_vectors(output, vectors, pooled=pool != "none")
@@ -321,7 +327,7 @@ def probe(
     task: str,
     *,
     data: str | Path,
-    layer: Layer = "mix",
+    layer: Layer | None = None,
     head: str = "linear",
     seeds: int = 3,
     settings: Sequence[str] = (),
@@ -334,11 +340,11 @@ def probe(
 ) -> dict[str, Any]:
     """What the vectors of a frozen run hold: a head is learned on them for a task, `seeds` times, and scored on dev and test.
 
-    task: a name of docs/tasks.md; data: its folder, or file, as it was published. layer: "mix" (learned weights), "top", a number, or
-    "each" for all of these. head: linear; crf or bilstm-crf for tags; cosine of two texts, which learns nothing. settings:
-    "learning.epochs=10" (see `tasks.spec.ProbeSpec`). out: where the answer, its table and the predictions are written. limit: examples of
-    each split at most. baselines: what the task gives away without a model, and the same network with random weights, beside it. cache:
-    where vectors are kept (RUN/features).
+    task: a name of docs/tasks.md; data: its folder, or file, as it was published. layer: "mix" (learned weights; the default), "top" (the
+    default of a run whose vectors of sentences were trained), a number, or "each" for all of these. head: linear; crf or bilstm-crf for
+    tags; cosine of two texts, which learns nothing. settings: "learning.epochs=10" (see `tasks.spec.ProbeSpec`). out: where the answer,
+    its table and the predictions are written. limit: examples of each split at most. baselines: what the task gives away without a model,
+    and the same network with random weights, beside it. cache: where vectors are kept (RUN/features).
     Returns rows of layers with means and 95% intervals over seeds. Raises MalmoiError M151 to M157, M002, M004, M009, M060.
     """
     from malmoi.core.devices import find_device
@@ -349,15 +355,19 @@ def probe(
     from malmoi.tasks.probe import learns
     from malmoi.tasks.probe import probe as probed
     from malmoi.tasks.spec import ProbeSpec
+    from malmoi.use import usual_layer
 
     chosen, heard = find_task(task), progress or Silent()
-    spec = override(ProbeSpec(), [f"layer={layer}", f"head={head}", *settings], shown="probe --help")
+    given = [f"head={head}", *([] if layer is None else [f"layer={layer}"]), *settings]
+    spec = override(ProbeSpec(), given, shown="probe --help")
     if out is not None:
         report.refuse_foreign(Path(out))
     if min(seeds, limit or 1) < 1:
         argument, value = ("seeds", seeds) if seeds < 1 else ("limit", limit)
         raise MalmoiError("M009", argument=argument, value=value, problem="it must be at least 1", next="3 seeds are usual.")
     opened, splits = load_run(run, device=find_device(device)), chosen.read(Path(data))
+    if layer is None:
+        spec = override(ProbeSpec(), [f"layer={usual_layer(opened)}", *given])
     kept = Path(cache) if cache is not None else None
     how: dict[str, Any] = {"seeds": range(seeds), "random": baselines, "limit": limit, "cache": kept, "progress": heard}
     found = probed(opened, chosen, splits=splits, spec=spec, **how)

@@ -39,6 +39,11 @@ def encoder_of(run: Run) -> Encoder | TokenEncoder | StaticEncoder:
     return TokenEncoder(run.objective.model, vocabulary, length, layout=run.objective.reading)
 
 
+def usual_layer(run: Run) -> str:
+    """Which layer is read where nobody says: the mix, or the top one of a run whose vectors of sentences were trained, which is theirs."""
+    return "top" if "sentences" in run.manifest else "mix"
+
+
 def subwords_of(run: Run, what: str) -> tuple[Subwords, int]:
     """The vocabulary of a Transformer's run, and how many positions it reads at once: as many as in training."""
     if not isinstance(run.vocabulary, Subwords) or not isinstance(run.spec.stream, RowsSpec):

@@ -89,6 +89,8 @@ def test_a_bi_encoder_gets_better_and_comes_out_as_a_run(family: str, tmp_path: 
     u, v = (np.stack(side) for side in vectors)
     told = 5 * (u * v).sum(1) / (np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1))
     assert labels.spearman(gold, told.tolist()) == pytest.approx(found["mean"]["test"]["mean"], abs=0.01)
+    cosine = malmoi.probe(tmp_path / "out", "korsts", data=_published(tmp_path, splits), head="cosine")  # reads the layer that was trained
+    assert [row["layer"] for row in cosine["rows"]] == ["2"]
     lines = (tmp_path / "out" / "predictions" / "test-0.tsv").read_text().splitlines()[1:]
     assert [float(line.split("\t")[0]) for line in lines] == pytest.approx(told.tolist(), abs=1e-3)
 
@@ -96,6 +98,15 @@ def test_a_bi_encoder_gets_better_and_comes_out_as_a_run(family: str, tmp_path: 
     assert manifest["kind"] == "run" and manifest["head"] is False and manifest["parent"]["step"] == 7
     assert manifest["sentences"]["encoder"] == "bi" and manifest["sentences"]["task"] == "korsts"
     assert manifest["sentences"]["mean"] == found["mean"] and manifest["sentences"]["settings"]["length"] == 20
+
+
+def _published(folder: Path, splits: Splits) -> Path:
+    """KorSTS's files."""
+    for split in ("train", "dev", "test"):
+        lines = [f"g\tf\ty\t{n}\t{one.label}\t{one.first}\t{one.second}" for n, one in enumerate(getattr(splits, split))]
+        head = "genre\tfilename\tyear\tid\tscore\tsentence1\tsentence2"
+        (folder / f"sts-{split}.tsv").write_text("\n".join([head, *lines]) + "\n")
+    return folder
 
 
 def _texts(examples: Any) -> list[tuple[str, str]]:

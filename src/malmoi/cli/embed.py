@@ -17,7 +17,15 @@ def embed(
     output: Annotated[
         str, typer.Option("--output", metavar="FILE", help=".npz (one array a line) or .parquet (line, token, vector).", show_default=False)
     ],
-    layer: Annotated[str, typer.Option("--layer", metavar="mix|top|mean|all|N", help="Which layer; 0 is the word vector.")] = "mix",
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            "--layer",
+            metavar="mix|top|mean|all|N",
+            help="Which layer; 0 is the word vector. [default: mix; of trained sentence vectors top]",
+            show_default=False,
+        ),
+    ] = None,
     pool: Annotated[
         Literal["none", "mean", "first", "cls"],
         typer.Option("--pool", help="One vector a token, or one a line; cls: that of a Transformer's first mark."),
@@ -40,5 +48,7 @@ def embed(
 
     chosen = {} if batch_size is None else {"batch_size": batch_size}
     with answering(json):
-        result = api.embed(run, input=input, output=output, layer=layer_of(layer), pool=pool, state=state, device=device, **chosen)
+        result = api.embed(
+            run, input=input, output=output, layer=layer_of(layer) if layer else None, pool=pool, state=state, device=device, **chosen
+        )
     answer(result, json)

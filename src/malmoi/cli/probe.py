@@ -19,8 +19,14 @@ def probe(
         str, typer.Option("--data", metavar="DIR", help="The folder, or the file, of the task as it was published.", show_default=False)
     ],
     layer: Annotated[
-        str, typer.Option("--layer", metavar="mix|top|N|each", help="A learned mix, one layer (0 = without context), or each by itself.")
-    ] = "mix",
+        str | None,
+        typer.Option(
+            "--layer",
+            metavar="mix|top|N|each",
+            help="A learned mix, one layer (0 = without context), or each by itself. [default: mix; of trained sentence vectors top]",
+            show_default=False,
+        ),
+    ] = None,
     head: Annotated[
         Literal["linear", "crf", "bilstm-crf", "cosine"],
         typer.Option("--head", help="What is learned; crf and bilstm-crf are for tags. cosine: nothing; for two texts with a number."),
@@ -51,7 +57,7 @@ def probe(
     """
     from malmoi import api
 
-    chosen: dict[str, Any] = {"layer": layer_of(layer), "head": head, "seeds": seeds, "settings": settings or ()}
+    chosen: dict[str, Any] = {"layer": layer_of(layer) if layer else None, "head": head, "seeds": seeds, "settings": settings or ()}
     with answering(json), progress() as shown:
         result = api.probe(
             run, task, data=data, out=out, limit=limit, baselines=baselines, cache=cache, device=device, progress=shown, **chosen
