@@ -23,8 +23,8 @@ from typing import Any
 import pyarrow.parquet as pq
 from common import RESULTS, finish
 
-from malmoi.corpus.charset import decode
-from malmoi.corpus.intake import Raw, plan, records
+from malmoi.corpus.files.charset import decode
+from malmoi.corpus.reading.intake import Raw, plan, records
 from malmoi.corpus.steps.spec import CorpusSpec
 
 COMMAND = [sys.executable, "-c", "import sys; from malmoi.cli import main; sys.exit(main())"]

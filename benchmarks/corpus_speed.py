@@ -26,9 +26,9 @@ from typing import Any
 from malmoi.core.artifact import versions
 from malmoi.core.recipe import TextSpec
 from malmoi.corpus import read
-from malmoi.corpus.clean import clean
+from malmoi.corpus.cleaning.clean import clean
+from malmoi.corpus.files.rows import Rows
 from malmoi.corpus.profiles import profile
-from malmoi.corpus.rows import Rows
 
 RESULTS = Path(__file__).resolve().parent / "results" / "corpus_speed.json"
 

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from malmoi.corpus.cleaning.duplicates import EXACT, NEAR, decide, sign
 from malmoi.corpus.document import Document
-from malmoi.corpus.duplicates import EXACT, NEAR, decide, sign
 from malmoi.corpus.minhash import normalized
 from malmoi.corpus.steps.contamination import decontaminate
 from malmoi.corpus.steps.spec import DecontaminateSpec, ExactSpec, Global, NearSpec, ParagraphsSpec

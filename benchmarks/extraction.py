@@ -2,7 +2,7 @@
 
     python benchmarks/extraction.py --shared ../shared/data [--articles FOLDER]
 
-Three collections with gold answers, each read by malmoi's two modes (bytes in, charset decided by `malmoi.corpus.charset`, extraction in
+Three collections with gold answers, each read by malmoi's two modes (bytes in, charset decided by `corpus.files.charset`, extraction in
 a process of its own with its limits), and by the two libraries as they come, on the decoded text:
 
 - trafilatura_eval: 990 pages with segments that must and must not appear, white space made equal; precision, recall, accuracy and F1 over
@@ -36,9 +36,9 @@ from typing import Any
 
 from common import RESULTS, finish
 
-from malmoi.corpus.charset import decode
-from malmoi.corpus.html import Extracted, Extractor
-from malmoi.corpus.steps.spec import ReadingSpec
+from malmoi.corpus.files.charset import decode
+from malmoi.corpus.pages.html import Extracted, Extractor
+from malmoi.corpus.reading.spec import ReadingSpec
 
 SYSTEMS = ("fast", "precise", "resiliparse", "trafilatura")
 

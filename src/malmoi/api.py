@@ -54,7 +54,7 @@ def corpus(
     token, for Korean and English apart. Raises MalmoiError M010 to M019, M002, M004.
 
     With `profile` (web-ko, web-en, news-ko, plain or module:function): clean, deduplicate, split and write `out/train`, `valid`, `test` and
-    `removed`; returns the report (see `corpus.report.tally`). settings: "near.bands=20"; decontaminate: texts that must not occur; good, bad:
+    `removed`; returns the report (`corpus.report.tally`). settings: "near.bands=20"; decontaminate: texts that must not occur; good, bad:
     samples from which a filter learns; workers: processes; engine: local or ray (at `address`). Raises MalmoiError M002 to M010, M14x.
     """
     from malmoi import gathering

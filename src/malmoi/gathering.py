@@ -15,7 +15,8 @@ from malmoi.core.progress import Progress
 from malmoi.core.recipe import CharacterSpec, SubwordSpec, TextSpec
 from malmoi.core.spec import Spec, leaves, parsed, validate
 from malmoi.corpus import Document, profiles, read, source_files, word_splitter
-from malmoi.corpus.steps.spec import CorpusSpec, DecontaminateSpec, Global, Local, PersonalSpec, QualitySpec, ReadingSpec
+from malmoi.corpus.reading.spec import ReadingSpec
+from malmoi.corpus.steps.spec import CorpusSpec, DecontaminateSpec, Global, Local, PersonalSpec, QualitySpec
 
 Sources = Sequence[str | Path]
 AnyStep = Local | Global
@@ -104,7 +105,7 @@ def clean_corpus(
     progress: Progress,
 ) -> dict[str, Any]:
     """Clean `sources` into `out`; the report, and where its page stands."""
-    from malmoi.corpus.clean import clean
+    from malmoi.corpus.cleaning.clean import clean
 
     for source in map(Path, sources):
         if source.is_dir() and out.resolve().is_relative_to(source.resolve()):

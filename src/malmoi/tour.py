@@ -12,7 +12,7 @@ from typing import Any
 from malmoi import api
 from malmoi.core.artifact import write_text
 from malmoi.core.progress import Progress
-from malmoi.corpus.builtin import builtin_documents
+from malmoi.corpus.reading.builtin import builtin_documents
 
 SENSES = {
     "return": ("*return* the number of bytes in the buffer", "the *return* value of the function is a string"),

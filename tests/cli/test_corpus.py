@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from malmoi.corpus.tally import Tally
+from malmoi.corpus.report.tally import Tally
 
 
 @pytest.fixture

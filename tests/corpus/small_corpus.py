@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from malmoi.corpus.clean import clean
+from malmoi.corpus.cleaning.clean import clean
+from malmoi.corpus.report.tally import SPLITS
 from malmoi.corpus.steps.spec import (
     CorpusSpec,
     ExactSpec,
@@ -22,7 +23,6 @@ from malmoi.corpus.steps.spec import (
     PersonalSpec,
     RepairSpec,
 )
-from malmoi.corpus.tally import SPLITS
 
 SPEC = CorpusSpec(
     profile="test",

@@ -15,7 +15,7 @@ from small_corpus import content, write
 
 from malmoi.core import artifact
 from malmoi.core.progress import Silent
-from malmoi.corpus import clean, decisions, mapping, publication, writing
+from malmoi.corpus.cleaning import clean, decisions, mapping, publication, writing
 
 PLACES = [
     "inputs.json-written",

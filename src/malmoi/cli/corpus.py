@@ -116,8 +116,8 @@ def show_funnel(report: dict[str, Any], out: TextIO) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from malmoi.corpus.page import top_reasons, totals
-    from malmoi.corpus.plots import percent, short
+    from malmoi.corpus.report.page import top_reasons, totals
+    from malmoi.corpus.report.plots import percent, short
 
     (documents, characters, _), (kept, kept_characters, _) = totals(report)
     table = Table(box=None, pad_edge=False, header_style="dim")

@@ -12,10 +12,10 @@ import numpy as np
 
 from malmoi.core.artifact import verify
 from malmoi.core.errors import MalmoiError
+from malmoi.corpus.files.rows import read_rows
 from malmoi.corpus.minhash import alike, signatures
-from malmoi.corpus.rows import read_rows
+from malmoi.corpus.report.tally import SPLITS
 from malmoi.corpus.steps.spec import NearSpec
-from malmoi.corpus.tally import SPLITS
 from malmoi.health.examine import examine_corpus
 from malmoi.health.finding import Finding, listing
 

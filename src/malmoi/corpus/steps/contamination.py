@@ -21,10 +21,10 @@ import numpy as np
 
 from malmoi.core.artifact import fingerprint, sha256
 from malmoi.core.errors import MalmoiError
-from malmoi.corpus.compressed import open_bytes
 from malmoi.corpus.document import Document
+from malmoi.corpus.files.compressed import open_bytes
+from malmoi.corpus.files.sources import COMPRESSIONS
 from malmoi.corpus.minhash import mixed
-from malmoi.corpus.sources import COMPRESSIONS
 from malmoi.corpus.steps.base import Removal, Step
 from malmoi.corpus.steps.spec import DecontaminateSpec
 

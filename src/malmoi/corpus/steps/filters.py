@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from malmoi.core.errors import MalmoiError
-from malmoi.corpus.blocks import text_lines
 from malmoi.corpus.document import Document
+from malmoi.corpus.files.blocks import text_lines
 from malmoi.corpus.steps.base import Removal, Step
 from malmoi.corpus.steps.characters import made
 from malmoi.corpus.steps.spec import BlocklistSpec, LengthSpec, RepetitionSpec, SymbolsSpec

@@ -16,7 +16,7 @@ import numpy as np
 from malmoi.core.errors import MalmoiError
 from malmoi.core.recipe import TextSpec
 from malmoi.corpus.document import Document
-from malmoi.corpus.readers import read
+from malmoi.corpus.reading.readers import read
 from malmoi.corpus.steps.base import Removal, Step
 from malmoi.corpus.steps.spec import QualitySpec
 

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from malmoi.core.spec import Spec
+from malmoi.corpus.reading.spec import ReadingSpec
 
 
 class RepairSpec(Spec):
@@ -225,22 +226,6 @@ Global = ExactSpec | NearSpec | ParagraphsSpec
 """Steps that look at all documents. In a profile they stand side by side: what is before them is done for every document, what is after
 them for those that are left."""
 StepSpec = Annotated[Local | Global, Field(discriminator="kind")]
-
-
-class ReadingSpec(Spec):
-    """How sources become documents."""
-
-    version: ClassVar[int] = 1
-    document: Literal["paragraph", "line", "file"] = "paragraph"
-    """What one document is in plain text."""
-    field: str = "text"
-    """The field of a JSON object, or the column of a table."""
-    extractor: Literal["fast", "precise"] = "fast"
-    """How HTML becomes text: resiliparse, or trafilatura (about five times slower)."""
-    seconds: Annotated[float, Field(gt=0)] = 10.0
-    """Longest time for one page."""
-    megabytes: Annotated[int, Field(ge=64)] = 1024
-    """Largest memory of the process that takes pages apart."""
 
 
 class CorpusSpec(Spec):

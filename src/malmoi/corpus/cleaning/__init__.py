@@ -1,0 +1,1 @@
+"""The whole cleaning: profiles' steps over all shards, duplicates, engines, publication (`clean`)."""

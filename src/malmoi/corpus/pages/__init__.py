@@ -1,0 +1,1 @@
+"""Pages of the web -> their main text, in a process of its own."""
