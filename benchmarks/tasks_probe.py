@@ -23,6 +23,7 @@ import torch
 from common import RESULTS, finish
 
 import malmoi
+from malmoi.core.errors import MalmoiError
 from malmoi.run import load_run
 from malmoi.tasks.table import Interval, difference, table
 
@@ -57,7 +58,11 @@ def main() -> None:
     cells: list[dict[str, Any]] = []
     for name, (language, place) in PLACES.items():
         for run in (path for spoken, path in runs if spoken == language and name in arguments.tasks):
-            cells.append(probed(Path(run), name, arguments.data / place, arguments))
+            try:
+                cells.append(probed(Path(run), name, arguments.data / place, arguments))
+            except MalmoiError as missing:
+                print(f"{name} is left out: {missing}", flush=True)
+                continue
             print(f"{name}  {cells[-1]['run']}  {cells[-1]['seconds']} s", flush=True)
             finish("tasks_probe", {"given": given, "cells": cells, "claims": list(claims(cells))}, arguments.out, quiet=True)
     print("\n\n".join(shown([cell for cell in cells if cell["task"] == name]) for name in dict.fromkeys(cell["task"] for cell in cells)))

@@ -28,7 +28,7 @@ from malmoi.run import Run, load_run
 from malmoi.tasks import find_task
 from malmoi.tasks.lexical import FORMS
 from malmoi.tasks.lexical import cosines as tfidf_cosines
-from malmoi.tasks.probe import probe
+from malmoi.tasks.probe import probe, shortened
 from malmoi.tasks.spec import ProbeSpec, TuneSpec
 from malmoi.tasks.table import interval, table
 from malmoi.tasks.task import Splits, Task, Texts
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--beside", nargs="*", type=Path, default=[], metavar="RUN", help="any runs, as they are")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--sentences", type=int, default=20_000)
+    parser.add_argument("--pairs", type=int, default=5_000, help="of KorSTS to learn from")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="PATH=VALUE", help="of KorSTS and KLUE-NLI")
@@ -69,7 +70,7 @@ def main() -> None:
     rows = [{"run": "", "what": name, "scores": [scores]} for name, scores in floors(asked).items()]
     runs = [load_run(path) for path in (*arguments.beside, *arguments.runs)]
     rows += [{"run": run.path.name, "what": "mean vectors", "scores": [cosines(run, asked)]} for run in runs]
-    given = {name: getattr(arguments, name) for name in ("sentences", "seeds", "threads", "settings", "contrast")}
+    given = {name: getattr(arguments, name) for name in ("sentences", "pairs", "seeds", "threads", "settings", "contrast")}
     facts = {run.path.name: {"recipe": run.spec.name, "step": run.step} for run in runs}
     material = {name: learned_from(name, arguments, asked) for name in {WAYS[way][0] for way in arguments.ways}}
     cells = {
@@ -130,7 +131,7 @@ def learned_from(name: str, arguments: argparse.Namespace, asked: dict[str, Spli
     train = asked["korsts"].train
     held = set(permutation(len(train), "held out")[: len(train) // 10].tolist())
     sides = [[example for place, example in enumerate(train) if (place in held) == side] for side in (False, True)]
-    return Splits(train=sides[0], dev=sides[1])
+    return Splits(train=shortened(Splits(train=sides[0]), arguments.pairs).train, dev=sides[1])
 
 
 def scored(run: Run, task: Task, splits: Splits, settings: Sequence[str], *, seed: int, scratch: bool, asked: dict[str, Splits]) -> Scores:
