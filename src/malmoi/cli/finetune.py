@@ -45,7 +45,8 @@ def finetune(
     --set knows: encoder (cross, bi, simcse), model_dropout (inside the model; of simcse 0.1), keep (best or last epoch; of the task simcse
     last, else best by dev), length, dropout, lm_weight (of the language model: 0.5 for causal runs, else 0), layer_decay (rate of a layer
     as a share of that of the one above), unfreeze (one layer more each epoch), stride and null_threshold (questions), learning.epochs,
-    learning.batch, learning.learning_rate, learning.warmup, learning.weight_decay, learning.clip_norm, learning.patience.
+    learning.batch, learning.learning_rate (3e-4 suits the small recipes; a model of BERT-base's size wants 3e-5), learning.warmup,
+    learning.weight_decay, learning.clip_norm, learning.patience.
     """
     from malmoi import api
 

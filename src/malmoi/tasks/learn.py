@@ -55,7 +55,7 @@ def learn(
     after each epoch in evaluation mode without gradients. Order and dropout are decided by (seed, epoch). told: (share done, facts).
     """
     parts = groups or [Group([parameter for parameter in module.parameters() if parameter.requires_grad])]
-    optimizer = torch.optim.AdamW(_decayed(parts, spec), lr=spec.learning_rate)
+    optimizer = torch.optim.AdamW(_decayed(parts, spec), lr=spec.learning_rate, fused=True)
     total = spec.epochs * max(1, -(-len(examples) // spec.batch))
     best, kept, curve, losses, step = -float("inf"), {}, [], [], 0
     for epoch in range(spec.epochs):
