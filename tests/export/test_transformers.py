@@ -71,6 +71,21 @@ def test_the_files_for_sentences(export: Export) -> None:
     assert not any(name.startswith(("bert.", "cls.")) for name in found)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_an_output_layer_only_the_encoder_is_written(
+    family: str, make_spec: Any, subwords: Any, make_objective: Any, tmp_path: Path
+) -> None:
+    """Of ELECTRA no generator either: its table is not the one that was trained on."""
+    spec, vocabulary = make_spec(family), subwords()
+    objective = make_objective(spec, vocabulary)
+    write_transformers(tmp_path / "out", spec=spec, parts=parts_of(spec, objective), vocabulary=vocabulary, head=False)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["architectures"][0].endswith("Model") and not (tmp_path / "out" / "generator").exists()
+    kept = load_file(tmp_path / "out" / "model.safetensors")
+    table = next(tensor for name, tensor in kept.items() if name.endswith(("word_embeddings.weight", "wte.weight", "tokens_embed.weight")))
+    assert torch.equal(table, objective.model.frontend.weight) and not any("predictions" in name or "lm_head" in name for name in kept)
+
+
 def test_tokenizers_that_lower_case_say_so(make_spec: Any, make_objective: Any, tmp_path: Path) -> None:
     vocabulary = Subwords.train(["The Cat sat"] * 3, SubwordSpec(size=60, minimum_count=1, lowercase=True))
     spec = make_spec("bert")

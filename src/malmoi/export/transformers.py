@@ -58,18 +58,18 @@ def write_transformers(
     """
     directory, family, subwords = _ready(directory, spec, vocabulary, TRANSFORMERS)
     model = parts["model"]
-    bare = not head and family is not ELECTRA
-    refuse_spec(family, model.model, format=TRANSFORMERS, heads=not bare)
+    refuse_spec(family, model.model, format=TRANSFORMERS, heads=head)
     with writing(directory, "transformers") as (temporary, fields):
-        if family is ELECTRA:
+        if not head:
+            _write_model(temporary, family, spec, model, subwords, (), family.encoder)
+        elif family is ELECTRA:
             small = parts["generator"]
             refuse_spec(family, small.model, format=TRANSFORMERS, heads=True)
             _write_model(temporary / DISCRIMINATOR, family, spec, model, subwords, ("replaced",), "ElectraForPreTraining")
             _write_model(temporary / GENERATOR, family, spec, small, subwords, ("words",), family.language)
         else:
             pair = ("pair",) if "heads.pair.pooler.weight" in model.state and family.pair else ()
-            heads = () if bare else ("words", *pair)
-            _write_model(temporary, family, spec, model, subwords, heads, family.encoder if bare else family.language)
+            _write_model(temporary, family, spec, model, subwords, ("words", *pair), family.language)
         write_text(temporary / "README.md", card(spec, family=family.name, format=TRANSFORMERS, facts=facts or {}))
         fields["spec"] = spec.model_dump(mode="json")
     return _notes(family, spec)
