@@ -78,7 +78,10 @@ def test_without_an_output_layer_only_the_encoder_is_written(
     """Of ELECTRA no generator either: its table is not the one that was trained on."""
     spec, vocabulary = make_spec(family), subwords()
     objective = make_objective(spec, vocabulary)
-    write_transformers(tmp_path / "out", spec=spec, parts=parts_of(spec, objective), vocabulary=vocabulary, head=False)
+    write_transformers(
+        tmp_path / "out", spec=spec, parts=parts_of(spec, objective), vocabulary=vocabulary, head=False, facts={"head": False}
+    )
+    assert 'AutoModel.from_pretrained(".")' in (tmp_path / "out" / "README.md").read_text()
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["architectures"][0].endswith("Model") and not (tmp_path / "out" / "generator").exists()
     kept = load_file(tmp_path / "out" / "model.safetensors")

@@ -59,7 +59,7 @@ def card(spec: RunSpec, *, family: str, format: str, facts: Mapping[str, Any]) -
         "## Use",
         "",
         "```python",
-        *_use(family, sentences),
+        *_use(family, sentences, bare=facts.get("head") is False),
         "```",
         "",
         "The tokenizer is tokenizer.json as it stands: open it with AutoTokenizer, not with a class of another model. It brings text",
@@ -94,14 +94,14 @@ def _task(spec: RunSpec, sentences: bool) -> str:
     return {"causal": "text-generation", "masked": "fill-mask"}.get(spec.objective.kind, "feature-extraction")
 
 
-def _use(family: str, sentences: bool) -> list[str]:
+def _use(family: str, sentences: bool, *, bare: bool) -> list[str]:
     if sentences:
         return [
             "from sentence_transformers import SentenceTransformer",
             "",
             'vectors = SentenceTransformer(".").encode(["a text", "한 문장"])  # the mean over the tokens',
         ]
-    name, place = LOADS[family]
+    name, place = ("AutoModel", ".") if bare else LOADS[family]
     return [
         f"from transformers import {name}, AutoTokenizer",
         "",
