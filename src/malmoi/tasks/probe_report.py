@@ -13,29 +13,11 @@ from malmoi.core.artifact import kind_at, writing
 from malmoi.core.errors import MalmoiError
 from malmoi.core.kinds import named
 from malmoi.tasks.probe import SPLITS, Outcome, Probes
+from malmoi.tasks.submission import handed_in
 from malmoi.tasks.table import Interval, difference, interval, table
 from malmoi.tasks.task import Task
 
 KIND = "probe"
-ENDINGS = {
-    "klue-tc": "json",
-    "klue-sts": "json",
-    "klue-nli": "json",
-    "mcl-wic": "json",
-    "squad1": "json",
-    "squad2": "json",
-    "korquad": "json",
-    "klue-mrc": "json",
-    "commonsenseqa": "jsonl",
-    "ud-pos": "conllu",
-    "ud-pos-ko": "conllu",
-    "nsmc": "txt",
-    "conll2000": "txt",
-    "conll2003-ner": "txt",
-    "wnut17": "conll",
-    "wikigold": "conll",
-}
-"""How the names of official files of predictions end; others are tables, .tsv."""
 
 
 def summary(found: Probes) -> dict[str, Any]:
@@ -102,7 +84,7 @@ def _write_predictions(folder: Path, name: str, found: Probes, outcome: Outcome)
     task: Task = found.task
     for split, predictions in outcome.predictions.items():
         if task.write is not None:
-            task.write(folder / f"{name}-{split}.{ENDINGS.get(task.name, 'tsv')}", getattr(found.splits, split), predictions)
+            handed_in(task, folder / f"{name}-{split}", getattr(found.splits, split), predictions)
 
 
 def shown(answer: Mapping[str, Any], *, markdown: bool = False) -> str:

@@ -17,14 +17,21 @@ from malmoi.tasks.task import Choice, Prediction, Question, Tagged, Task, Texts,
 Writer = Callable[[Path, Sequence[Any], Sequence[Prediction]], None]
 
 
+ENDINGS = {"ud-pos": ".conllu", "ud-pos-ko": ".conllu", "wnut17": ".conll", "wikigold": ".conll"}
+"""What files of tags are called; how others end can be seen by how they begin."""
+
+
 def handed_in(task: Task, path: Path, examples: Sequence[Any], predictions: Sequence[Prediction]) -> Path:
     """Write them in the form of the task to `path` with the ending that this form has, which is returned."""
     assert task.write is not None, "every task of the catalogue has a form"
     task.write(path, examples, predictions)
     with open(path, encoding="utf-8") as file:
         first = file.readline()
-    ending = (".tsv" if "\t" in first else ".txt") if not first.startswith(("[", "{")) else ".jsonl" if first.startswith('{"') else ".json"
-    return path.rename(path.with_suffix(ending))
+    if first.startswith(("[", "{")):
+        usual = ".jsonl" if first.startswith('{"') else ".json"
+    else:
+        usual = ".tsv" if "\t" in first else ".txt"
+    return path.rename(path.with_suffix(ENDINGS.get(task.name, usual)))
 
 
 def _paired(examples: Sequence[Any], predictions: Sequence[Prediction]) -> list[tuple[Any, Any]]:

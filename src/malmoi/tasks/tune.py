@@ -22,6 +22,7 @@ from malmoi.tasks.learn import Learned, learn
 from malmoi.tasks.probe import fresh, known, shortened
 from malmoi.tasks.sentences import contrasted, form_of, problem_of, refuse_equal_views, save_run, with_dropout
 from malmoi.tasks.spec import TuneSpec
+from malmoi.tasks.submission import handed_in
 from malmoi.tasks.table import interval
 from malmoi.tasks.task import Prediction, Splits, Task
 from malmoi.tasks.towers import Towers
@@ -276,23 +277,13 @@ def _write(
             for split, predictions in outcome.predictions.items():
                 if task.write is not None:
                     path = folder / "predictions" / f"{split}-{outcome.seed}"
-                    task.write(path, folds[split].examples, predictions)
-                    names.append(path.rename(path.with_suffix(_suffix(path))).relative_to(folder))
+                    names.append(handed_in(task, path, folds[split].examples, predictions).relative_to(folder))
         if isinstance(tuned, Towers):
             fields.update(save_run(tuned, folder, run=run, spec=spec, facts=facts))
         else:
             fields.update(save(tuned, folder, run=run.spec, vocabulary=run.vocabulary, spec=spec), **facts)
         fields.update(parent={"path": str(run.path), "step": run.step})
     return [str(out / name) for name in names]
-
-
-def _suffix(path: Path) -> str:
-    """What a file of predictions is called, by how it begins."""
-    with open(path, encoding="utf-8") as file:
-        first = file.readline()
-    if first.startswith(("[", "{")):
-        return ".jsonl" if first.startswith('{"') else ".json"
-    return ".tsv" if "\t" in first else ".txt"
 
 
 def _unfit(run: Run, task: Task, problem: str) -> MalmoiError:
