@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from malmoi import recipes as _recipes
-from malmoi.core.errors import MalmoiError
+from malmoi.core.errors import MalmoiError, at_least_one
 from malmoi.core.progress import Progress, Silent
 from malmoi.core.recipe import SubwordSpec, TextSpec
 from malmoi.core.spec import validate
@@ -308,10 +308,7 @@ def finetune(
 
     heard, chosen = progress or Silent(), find_task(task)
     refuse_existing(out)
-    if seeds < 1:
-        raise MalmoiError("M009", argument="seeds", value=seeds, problem="it must be at least 1", next="3 is usual.")
-    if limit is not None and limit < 1:
-        raise MalmoiError("M009", argument="limit", value=limit, problem="it must be at least 1", next="leave it out for all examples.")
+    at_least_one(seeds=seeds, limit=limit)
     spec = override(TuneSpec(), settings, shown="finetune --help")
     opened = load_run(run, device=find_device(device))
     refuse(opened, chosen, encoder=spec.encoder)
@@ -362,9 +359,7 @@ def probe(
     spec = override(ProbeSpec(), given, shown="probe --help")
     if out is not None:
         report.refuse_foreign(Path(out))
-    if min(seeds, limit or 1) < 1:
-        argument, value = ("seeds", seeds) if seeds < 1 else ("limit", limit)
-        raise MalmoiError("M009", argument=argument, value=value, problem="it must be at least 1", next="3 seeds are usual.")
+    at_least_one(seeds=seeds, limit=limit)
     opened, splits = load_run(run, device=find_device(device)), chosen.read(Path(data))
     if layer is None:
         spec = override(ProbeSpec(), [f"layer={usual_layer(opened)}", *given])
@@ -374,11 +369,8 @@ def probe(
     facts = {"run": str(run), "step": opened.step, "task": task, "data": str(data), "made": dict(splits.made), "limit": limit, "head": head}
     answer = {**facts, "seeds": seeds, "learned": learns(chosen, head), **report.summary(found)}
     if baselines:
-        from malmoi.tasks.baselines import baselines as baselines_of
-
         heard.stage("baselines")
-        beside = baselines_of(chosen, found.splits, on=answer["compared_on"])
-        answer["baselines"] = {name: {"said": each.said, "scores": each.scores} for name, each in beside.items()}
+        answer["baselines"] = report.beside(found, on=answer["compared_on"])
     if out is not None:
         report.write(Path(out), answer, found)
         answer["out"] = str(out)

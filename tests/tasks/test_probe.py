@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from made import run_of, splits_of, task_of
 
+import malmoi
 from malmoi.core.errors import MalmoiError
 from malmoi.tasks import TASKS, heads
 from malmoi.tasks import probe_report as report
@@ -215,3 +216,11 @@ def test_tags_that_continue_nothing_begin_something():
         "B-group",
     ]
     assert _numbers(case, ()) is None and _numbers(case, ("B-city",)) is None
+
+
+@pytest.mark.parametrize("given", [{"limit": 0}, {"seeds": 0}])
+def test_none_is_not_all(given, tmp_path):
+    """Refused before anything is opened: a limit of 0 is not the absence of one."""
+    with pytest.raises(MalmoiError) as refused:
+        malmoi.probe(tmp_path / "run", "ud-pos", data=tmp_path, **given)
+    assert refused.value.code == "M009" and next(iter(given)) in str(refused.value)

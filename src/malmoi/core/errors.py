@@ -281,3 +281,10 @@ def nearest(name: str, among: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest of `among`, or nothing."""
     close = get_close_matches(name, list(among), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def at_least_one(**numbers: int | None) -> None:
+    """Raise MalmoiError M009 for the first number below 1; None is one that was not given."""
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise MalmoiError("M009", argument=name, value=value, problem="it must be at least 1", next="give 1 or more, or leave it out.")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from malmoi.core.batch import Batch
 from malmoi.core.chance import uniform
-from malmoi.core.errors import MalmoiError
+from malmoi.core.errors import MalmoiError, at_least_one
 from malmoi.core.marks import Marks
 from malmoi.core.seeds import seed_of
 from malmoi.nn import Model, State
@@ -183,13 +183,6 @@ class Writer:
 def never_written(marks: Marks) -> list[int]:
     """Marks that stand in no text."""
     return [id for id in marks.ids if id not in (marks.unknown, marks.end)]
-
-
-def at_least_one(**numbers: int) -> None:
-    """Raises MalmoiError M009 for the first number below 1."""
-    for name, value in numbers.items():
-        if value < 1:
-            raise MalmoiError("M009", argument=name, value=value, problem="nothing would be written", next="it is at least 1.")
 
 
 def _alike(lengths: list[int]) -> list[range]:

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from malmoi.core.errors import MalmoiError
+from malmoi.core.errors import MalmoiError, at_least_one
 from malmoi.core.marks import Marks
 from malmoi.nn import Model
-from malmoi.readout.generate import ROWS, Reading, at_least_one, never_written
+from malmoi.readout.generate import ROWS, Reading, never_written
 from malmoi.readout.reading import evaluating, text_rows
 from malmoi.vocab import Subwords
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from malmoi.core.artifact import MANIFEST, read_sealed, refuse_absent, writing
-from malmoi.core.errors import MalmoiError
+from malmoi.core.errors import MalmoiError, at_least_one
 from malmoi.core.progress import Progress, Silent
 from malmoi.core.spec import validate
 from malmoi.tasks.catalogue import TASKS, find_task
@@ -47,8 +47,7 @@ def evaluate(
     (limit; nothing to score), M151 to M156, M004 (`out` is there), M006, M020, M021 (damaged).
     """
     path, heard = Path(path), progress or Silent()
-    if limit is not None and limit < 1:
-        raise MalmoiError("M009", argument="limit", value=limit, problem="it must be at least 1", next="leave it out for all examples.")
+    at_least_one(limit=limit)
     if out is not None:
         refuse_existing(out)
     wanted = find_task(task) if task is not None else None

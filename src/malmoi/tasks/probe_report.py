@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from malmoi.core.artifact import kind_at, writing
 from malmoi.core.errors import MalmoiError
 from malmoi.core.kinds import named
+from malmoi.tasks.baselines import baselines
 from malmoi.tasks.probe import SPLITS, Outcome, Probes
 from malmoi.tasks.submission import handed_in
 from malmoi.tasks.table import Interval, difference, interval, table
@@ -58,6 +59,12 @@ def _row(found: Probes, layer: str, weights: str, split: str) -> dict[str, Any]:
 
 def _means(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([each[name] for each in scores])) for name in scores[0]}
+
+
+def beside(found: Probes, *, on: Literal["dev", "test"]) -> dict[str, Any]:
+    """What the task gives away without a model, on the split that is compared: name -> how it predicts, its scores."""
+    told = baselines(found.task, found.splits, on=on)
+    return {name: {"said": each.said, "scores": each.scores} for name, each in told.items()}
 
 
 def refuse_foreign(out: Path) -> None:
